@@ -1,0 +1,169 @@
+"""The array library interface, written against the array API standard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from lossary.emit.arrays import compiled
+from lossary.expr.formula import Formula
+from lossary.expr.graph import Node
+
+Function = Callable[..., Any]
+
+
+class Library:
+    """What the structures ask of an array library.
+
+    The methods below are the whole contract. They follow the array API; a library
+    that spells something differently overrides that one method.
+    """
+
+    name = "standard"
+    autodiff = False
+    """Whether gradients flow through the library's own operations."""
+
+    def __init__(self) -> None:
+        self._functions: dict[tuple[Node, tuple[str, ...]], Function] = {}
+
+    # -- namespace ------------------------------------------------------------------
+
+    def namespace(self, *arrays: Any) -> Any:
+        """Return the functions of the library, spelt as in the standard."""
+        import array_api_compat
+
+        return array_api_compat.array_namespace(*arrays)
+
+    # -- arrays ---------------------------------------------------------------------
+
+    def asarray(self, x: Any, like: Any = None) -> Any:
+        """Turn lists, numbers and columns into an array of this library."""
+        return x if like is None else self.namespace(like).asarray(x)
+
+    def is_floating(self, x: Any) -> bool:
+        """Say whether an array holds floating-point numbers."""
+        return bool(self.namespace(x).isdtype(x.dtype, "real floating"))
+
+    def is_boolean(self, x: Any) -> bool:
+        """Say whether an array holds truth values."""
+        return bool(self.namespace(x).isdtype(x.dtype, "bool"))
+
+    def default_float(self, x: Any) -> Any:
+        """Return the dtype that whole-number predictions are computed in."""
+        return self.namespace(x).float64
+
+    def itemsize(self, dtype: Any) -> int:
+        """Return the bytes of one number of a floating dtype."""
+        return int(np.dtype(str(dtype).rpartition(".")[2]).itemsize)
+
+    def float32(self, x: Any) -> Any:
+        """Return the library's float32."""
+        return self.namespace(x).float32
+
+    def cast(self, x: Any, dtype: Any) -> Any:
+        """Convert to a dtype, without a copy where it already is."""
+        if x.dtype == dtype:
+            return x
+        return self.namespace(x).astype(x, dtype)
+
+    def wider(self, a: Any, b: Any) -> Any:
+        """Return the dtype that holds both floating dtypes of two arrays."""
+        return self.namespace(a).result_type(a, b)
+
+    def shape(self, x: Any) -> tuple[int, ...]:
+        """Return the shape."""
+        return tuple(x.shape)
+
+    def concrete(self, x: Any) -> np.ndarray | None:
+        """Return the values as NumPy, or None while tracing or off the CPU."""
+        try:
+            return np.asarray(x)
+        except Exception:
+            return None
+
+    def arange(self, stop: int, like: Any) -> Any:
+        """Return 0, 1, …, stop - 1 beside an array."""
+        xp = self.namespace(like)
+        return xp.arange(stop, dtype=xp.int64)
+
+    def total(self, x: Any, axis: Any = None) -> Any:
+        """Sum, in at least float32."""
+        return self.namespace(x).sum(x, axis=axis)
+
+    def constant(self, x: Any) -> Any:
+        """Return x without its gradient."""
+        return x
+
+    # -- formulas summed in one pass ------------------------------------------------
+
+    def fused_total(
+        self, formula: Formula, params: tuple[float, ...], y: Any, z: Any, counting: Any
+    ) -> Any:
+        """Return Σ w·l in one pass over memory, or None where there is no such way."""
+        return None
+
+    def fused_gradient(
+        self,
+        formula: Formula,
+        params: tuple[float, ...],
+        y: Any,
+        z: Any,
+        counting: Any,
+        scale: Any,
+        out: Any,
+    ) -> tuple[Any, Any] | None:
+        """Return Σ w·l and scale·w·gradient in one pass, or None."""
+        return None
+
+    def fused_rows(
+        self,
+        formula: Formula,
+        params: tuple[float, ...],
+        y: Any,
+        z: Any,
+        counting: Any,
+        scale: Any,
+        out: Any,
+    ) -> tuple[Any, Any] | None:
+        """Return Σ w·l over rows of class scores and its gradient, or None."""
+        return None
+
+    def fused_curvature(
+        self, formula: Formula, params: tuple[float, ...], y: Any, z: Any
+    ) -> tuple[Any, Any] | None:
+        """Return gradient and curvature per item in one pass, or None."""
+        return None
+
+    # -- formulas -------------------------------------------------------------------
+
+    def elementwise(
+        self, node: Node, formula: Formula, params: tuple[float, ...]
+    ) -> Function:
+        """Return a function of the two inputs that computes one formula.
+
+        In an autodiff library its derivatives, of any order, are the derived
+        formulas: exact at kinks and finite wherever the truth is.
+        """
+        run = self.run(node, (*formula.inputs, *formula.params))
+        return lambda y, z: run(y, z, *params)
+
+    def run(self, node: Node, arguments: tuple[str, ...]) -> Function:
+        """Return the compiled text of one formula in this library."""
+        key = (node, arguments)
+        if key not in self._functions:
+            self._functions[key] = self._compile(node, arguments)
+        return self._functions[key]
+
+    def _compile(self, node: Node, arguments: tuple[str, ...]) -> Function:
+        return compiled("formula", arguments, [node], self.name)
+
+
+class _Standard(Library):
+    def _compile(self, node: Node, arguments: tuple[str, ...]) -> Function:
+        text = compiled("formula", (*arguments, "xp"), [node], "standard")
+        return lambda y, z, *params: text(y, z, *params, self.namespace(y, z))
+
+
+LIBRARY = _Standard()

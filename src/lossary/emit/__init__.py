@@ -1,0 +1,1 @@
+"""Printers of a formula: array code, fused kernels, SQL and LaTeX."""

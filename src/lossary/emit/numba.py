@@ -1,0 +1,150 @@
+"""Numba source: straight-line scalar code that goes into the loop of a kernel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from lossary.expr import graph
+from lossary.expr.graph import Node, const, is_scalar, make, topological
+
+# `log1p_unit` is log1p on [0, 1], a function of the kernels' vector maths alone.
+VECTOR_MATHS = frozenset(
+    {"exp", "expm1", "log", "log1p", "log1p_unit", "pow", "tanh", "xlogy"}
+)
+
+# NaN in, NaN out: a choice keeps its first argument unless a comparison, false for
+# NaN, says otherwise. All branches are cheap, so they compile to selections.
+SPELLING = {
+    "add": "{0} + {1}",
+    "sub": "{0} - {1}",
+    "mul": "{0} * {1}",
+    "div": "{0} / {1}",
+    "neg": "-{0}",
+    "abs": "abs({0})",
+    "sqrt": "sqrt({0})",
+    "lt": "{0} < {1}",
+    "le": "{0} <= {1}",
+    "eq": "{0} == {1}",
+    "where": "{1} if {0} else {2}",
+    "minimum": "{0} if ({0} <= {1}) | ({0} != {0}) else {1}",
+    "maximum": "{0} if ({0} >= {1}) | ({0} != {0}) else {1}",
+    "sign": "one if {0} > zero else (-one if {0} < zero else {0})",
+} | {name: name + "({0})" for name in VECTOR_MATHS - {"pow", "xlogy"}}
+SPELLING |= {name: name + "({0}, {1})" for name in ("pow", "xlogy")}
+
+
+@dataclass(frozen=True)
+class Code:
+    """Straight-line code for some expressions of the same inputs.
+
+    Attributes
+    ----------
+    lines
+        One assignment each, reading the inputs by name, the constants ``k0, k1, …``,
+        the uniform values ``u0, u1, …``, ``zero`` and ``one``.
+    results
+        The variable that holds each expression.
+    constants
+        The numbers behind ``k0, k1, …``.
+    uniforms
+        What depends on parameters alone: computed once per call, not per item.
+    functions
+        The vector functions that the lines call.
+    """
+
+    lines: tuple[str, ...]
+    results: tuple[str, ...]
+    constants: tuple[float, ...]
+    uniforms: tuple[Node, ...]
+    functions: tuple[str, ...]
+
+
+@lru_cache(maxsize=256)
+def straight_line(*roots: Node) -> Code:
+    """Print expressions as one block that shares its common subexpressions.
+
+    Examples
+    --------
+    >>> from lossary.expr.graph import symbol
+    >>> y, z = symbol("y"), symbol("z")
+    >>> error = z - y
+    >>> print(*straight_line(error * error, 2 * error).lines, sep="\\n")
+    t0 = z - y
+    t1 = t0 * t0
+    t2 = k0 * t0
+    """
+    lowered = [lower(root) for root in roots]
+    names: dict[Node, str] = {}
+    lines: list[str] = []
+    constants: list[Node] = []
+    uniforms: list[Node] = []
+    functions: set[str] = set()
+
+    def visit(node: Node) -> str:
+        if node in names:
+            return names[node]
+        if node.op == "input":
+            assert node.name is not None
+            name = node.name
+        elif node.op == "const":
+            name = f"k{len(constants)}"
+            constants.append(node)
+        elif is_scalar(node):
+            name = f"u{len(uniforms)}"
+            uniforms.append(node)
+        else:
+            text = SPELLING[node.op].format(*map(visit, node.args))
+            name = f"t{len(lines)}"
+            lines.append(f"{name} = {text}")
+            functions.update(VECTOR_MATHS & {node.op})
+        names[node] = name
+        return name
+
+    results = tuple(map(visit, lowered))
+    values = tuple(float(c.value) for c in constants if c.value is not None)
+    return Code(
+        tuple(lines), results, values, tuple(uniforms), tuple(sorted(functions))
+    )
+
+
+def lower(root: Node) -> Node:
+    """Rewrite softplus and sigmoid over one shared exponential, exp(-|x|).
+
+    σ(x), σ(-x), softplus(x) and softplus(-x) then cost one exponential, one
+    logarithm and one division together.
+    """
+    done: dict[Node, Node] = {}
+    for node in topological([root]):
+        args = tuple(done[a] for a in node.args)
+        if is_scalar(node) or not args:
+            done[node] = node
+        elif node.op in _LOWERED:
+            done[node] = _LOWERED[node.op](args[0])
+        else:
+            done[node] = make(node.op, args, node.value, node.name)
+    return done[root]
+
+
+def _decay(x: Node) -> Node:
+    """Return exp(-|x|), the same node for x and -x."""
+    if x.op == "neg":
+        x = x.args[0]
+    elif x.op == "sub":  # -(a - b) is b - a: of the two, take the same one always
+        x = make("sub", tuple(sorted(x.args, key=repr)))
+    return make("exp", (graph.neg(make("abs", (x,))),))
+
+
+def _softplus(x: Node) -> Node:
+    positive = make("maximum", (x, const(0.0)))
+    return make("add", (positive, make("log1p_unit", (_decay(x),))))
+
+
+def _sigmoid(x: Node) -> Node:
+    decay = _decay(x)
+    larger = make("div", (const(1.0), make("add", (const(1.0), decay))))
+    condition = make("le", (const(0.0), x))
+    return make("where", (condition, larger, make("mul", (decay, larger))))
+
+
+_LOWERED = {"softplus": _softplus, "sigmoid": _sigmoid}

@@ -1,0 +1,1 @@
+"""The expression graph behind `lossary.ops`: tracing, primitives, derivative."""

@@ -1,0 +1,90 @@
+"""A traced formula: its value, and the derivatives that follow from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from lossary.errors import FormulaError
+from lossary.expr.derivative import derivative, guarded
+from lossary.expr.graph import Node, leaves, lift, parameter, substitute, symbol
+
+
+@dataclass(frozen=True)
+class Formula:
+    """A scalar formula of some inputs and some parameters.
+
+    Attributes
+    ----------
+    value : Node
+        The formula itself.
+    inputs : tuple of str
+        The names of the inputs; `gradient` and `curvature` are taken in the second.
+    params : tuple of str
+        The names of the parameters, in the order in which they are passed.
+    """
+
+    value: Node
+    inputs: tuple[str, ...]
+    params: tuple[str, ...] = ()
+
+    @cached_property
+    def _slope(self) -> Node:
+        return derivative(self.value, symbol(self.inputs[1]))
+
+    @cached_property
+    def gradient(self) -> Node:
+        """First derivative in the second input."""
+        return guarded(self._slope, self.value)
+
+    @cached_property
+    def curvature(self) -> Node:
+        """Second derivative in the second input."""
+        return guarded(derivative(self._slope, symbol(self.inputs[1])), self.value)
+
+    def partial(self, name: str) -> Node:
+        """First derivative in one input."""
+        return guarded(derivative(self.value, symbol(name)), self.value)
+
+    def at(self, **values: Any) -> Formula:
+        """Fix inputs or parameters to numbers or other formulas."""
+        replaced = {
+            (symbol(k) if k in self.inputs else parameter(k)): lift(v)
+            for k, v in values.items()
+        }
+        params = tuple(p for p in self.params if p not in values)
+        return Formula(substitute(self.value, replaced), self.inputs, params)
+
+
+def trace(
+    function: Callable[..., Any],
+    inputs: tuple[str, ...],
+    params: tuple[str, ...],
+    name: str | None = None,
+) -> Formula:
+    """Record a formula by calling it once with symbols.
+
+    Raises
+    ------
+    FormulaError
+        Where the function leaves the vocabulary of `lossary.ops`.
+    """
+    name = name or getattr(function, "__name__", "the formula")
+    symbols = [symbol(i) for i in inputs]
+    try:
+        value = lift(function(*symbols, **{p: parameter(p) for p in params}))
+    except FormulaError as error:
+        raise FormulaError(f"{name}: {error}") from None
+    except (TypeError, AttributeError) as error:
+        raise FormulaError(
+            f"{name} could not be recorded as a formula ({error}); write it with "
+            "Python's operators and the functions of lossary.ops"
+        ) from error
+    if not set(inputs[1:]) & set(leaves(value, "input")):
+        raise FormulaError(
+            f"{name} does not depend on its second argument, the prediction; "
+            "a loss must use it"
+        )
+    return Formula(value, inputs, params)

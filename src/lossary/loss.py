@@ -1,0 +1,425 @@
+"""The record of a loss: one object that computes, binds, prints and converts."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from lossary.batch import Batch, prepare
+from lossary.errors import ParameterError, nearest
+from lossary.expr.formula import Formula
+from lossary.kinds import Kind, kind
+from lossary.parameters import Choice, Param
+from lossary.reduction import Sums, checked_policy
+from lossary.shapes import Signature
+
+if TYPE_CHECKING:
+    from lossary.facts import Facts
+
+
+class Structure(Protocol):
+    """What a family of losses sees; it owns axes, weights, reduction and kernels."""
+
+    name: str
+    signatures: tuple[Signature, ...]
+    inputs: tuple[str, ...]
+
+    def indexed(self, signature: Signature) -> bool: ...
+    def count_shape(
+        self, target: tuple[int, ...], prediction: tuple[int, ...]
+    ) -> tuple[int, ...]: ...
+    def kinds(self, loss: Loss, signature: Signature) -> tuple[Kind, Kind]: ...
+    def suspicions(
+        self, loss: Loss, lib: Any, y: Any, z: Any, signature: Signature, counting: Any
+    ) -> list[str]: ...
+    def value(self, loss: Loss, batch: Batch, reduction: str, empty: str) -> Any: ...
+    def sums(self, loss: Loss, batch: Batch, reduction: str) -> Any: ...
+    def value_and_grad(
+        self, loss: Loss, batch: Batch, reduction: str, empty: str, out: Any
+    ) -> tuple[Any, Any]: ...
+    def grad_and_hess(self, loss: Loss, batch: Batch) -> tuple[Any, Any]: ...
+    def best_constant(self, loss: Loss, y: Any, sample_weight: Any) -> Any: ...
+    def latex(self, loss: Loss, what: str) -> str: ...
+
+
+@dataclass(frozen=True)
+class Definition:
+    """What is declared once about a loss; everything else is derived.
+
+    Attributes
+    ----------
+    name, doc, family : str
+        Its name, its documentation, and the file it lives in.
+    structure : Structure
+        What it sees.
+    target : str
+        The kind of its target.
+    forms : mapping of str to Formula
+        A formula per kind of prediction; the first is the default.
+    params : mapping of str to Param
+        Its parameters.
+    elicits : str
+        The functional that its minimiser is.
+    link : str
+        From the response scale to the raw prediction that a booster adds up.
+    majoriser : Formula, optional
+        A curvature that bounds the loss from above, where the true one is no use.
+    """
+
+    name: str
+    structure: Any
+    target: str
+    forms: Mapping[str, Formula]
+    params: Mapping[str, Param | Choice] = field(default_factory=dict)
+    elicits: str = ""
+    link: str = "identity"
+    majoriser: Formula | None = None
+    aliases: tuple[str, ...] = ()
+    doc: str = ""
+    family: str = ""
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.family, tuple(self.forms)))
+
+
+# Which option picks the form of the prediction, and which form its value picks.
+FORM_OPTIONS = {
+    "from_logits": {
+        True: ("logit", "class_logits"),
+        False: ("probability", "class_probability"),
+    },
+    "from_log": {True: ("log",), False: ("positive",)},
+}
+
+
+@dataclass(frozen=True, repr=False)
+class Loss:
+    """A loss function: call it with data to compute, with parameters to bind them.
+
+    ``loss(y_true, y_pred, sample_weight=…, mask=…, reduction=…, empty=…, check=…)``
+    returns a number of the array library that it was given. ``loss(delta=2.0)``
+    returns the same loss with a parameter bound: frozen, hashable, picklable.
+
+    Parameters of a call
+    --------------------
+    y_true, y_pred : array
+        Target and prediction, of any supported library and of the declared shapes.
+    sample_weight : array, optional
+        At least 0; a weight of 0 removes its row, an integer weight repeats it. It
+        has one value per loss, or one per row.
+    mask : array, optional
+        False removes a row, whatever it holds.
+    reduction : {"mean", "mean_over_items", "mean_over_rows", "sum", "none"}
+        Σ w·l / Σ w; Σ w·l / n; the mean of row means; Σ w·l; w·l per item.
+    empty : {"nan", "zero", "raise"}
+        The mean of nothing.
+    check : {"raise", "warn", "off"}
+        What to do about values that are surely wrong.
+
+    Examples
+    --------
+    >>> import lossary as ls
+    >>> float(ls.huber([0.0, 0.0], [1.0, 3.0], delta=2.0))
+    2.25
+    >>> ls.huber(delta=2.0)
+    huber(delta=2.0)
+    """
+
+    definition: Definition
+    form: str
+    values: tuple[float | str, ...] = ()
+
+    def __post_init__(self) -> None:
+        # help(loss) shows the definition's text, not the record's.
+        object.__setattr__(self, "__doc__", self.definition.doc)
+
+    # -- identity -------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """The name of the loss, without parameters."""
+        return self.definition.name
+
+    @property
+    def structure(self) -> Structure:
+        """What the loss sees: single items, rows of classes, overlaps."""
+        result: Structure = self.definition.structure
+        return result
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The values of the parameters."""
+        return dict(zip(self.definition.params, self.values, strict=True))
+
+    @property
+    def formula(self) -> Formula:
+        """The formula for the kind of prediction that is bound."""
+        return self.definition.forms[self.form]
+
+    @property
+    def params(self) -> tuple[float, ...]:
+        """The values of the formula's parameters, in the formula's order."""
+        values = self.parameters
+        return tuple(values[p] for p in self.formula.params)
+
+    @property
+    def prediction(self) -> Kind:
+        """The kind of the prediction."""
+        return kind(self.form)
+
+    @property
+    def target(self) -> Kind:
+        """The kind of the target."""
+        return kind(self.definition.target)
+
+    def __repr__(self) -> str:
+        given = [
+            f"{name}={value!r}"
+            for (name, param), value in zip(
+                self.definition.params.items(), self.values, strict=True
+            )
+            if value != param.default
+        ]
+        default, *_ = self.definition.forms
+        if self.form != default:
+            option = _option_of(self.form)
+            given.append(f"{option}=False")
+        return f"{self.name}({', '.join(given)})" if given else self.name
+
+    # -- binding and computing ------------------------------------------------------
+
+    def bind(self, **options: Any) -> Loss:
+        """Return the same loss with parameters bound."""
+        values = self.parameters
+        form = self.form
+        for name, value in options.items():
+            if name in values:
+                param = self.definition.params[name]
+                values[name] = param.checked(name, value, self.name)
+            elif name in FORM_OPTIONS:
+                form = self._form(name, value)
+            else:
+                known = [*values, *self.form_options()]
+                raise ParameterError(
+                    f"{self.name} has no parameter {name!r}; "
+                    + (nearest(name, known) if known else "it has no parameters")
+                )
+        return replace(self, form=form, values=tuple(values.values()))
+
+    def linked(self) -> Loss:
+        """Return the loss as a function of the score that a model adds up.
+
+        A squared log error compares predictions above -1; a booster or a linear model
+        predicts z = log(1 + p), over the whole line.
+
+        Examples
+        --------
+        >>> import lossary as ls
+        >>> ls.squared_log_error.linked().latex()
+        '\\\\left(z - \\\\log\\\\left(1 + y\\\\right)\\\\right)^{2}'
+        """
+        return self.structure.linked(self)
+
+    def form_options(self) -> list[str]:
+        forms = self.definition.forms
+        return sorted({_option_of(f) for f in forms if len(forms) > 1})
+
+    def _form(self, option: str, value: Any) -> str:
+        wanted = FORM_OPTIONS[option].get(value, ())
+        for form in self.definition.forms:
+            if form in wanted:
+                return form
+        raise ParameterError(
+            f"{self.name} cannot take {option}={value!r}; it takes predictions as "
+            + " or ".join(self.definition.forms)
+        )
+
+    def __call__(
+        self,
+        *data: Any,
+        sample_weight: Any = None,
+        mask: Any = None,
+        reduction: str = "mean",
+        empty: str = "nan",
+        check: str = "raise",
+        **options: Any,
+    ) -> Any:
+        """Compute on data, or bind parameters."""
+        if "y_true" in options or "y_pred" in options:
+            data = (*data, *(options.pop(k) for k in ("y_true", "y_pred") if k in options))
+        loss = self.bind(**options) if options else self
+        if not data:
+            return loss
+        if len(data) != 2:
+            raise ParameterError(
+                f"{self.name} takes y_true and y_pred, got {len(data)} arrays; "
+                "sample_weight, mask and parameters are passed by name"
+            )
+        checked_policy(reduction, empty)
+        if type(data[1]).__module__.startswith("ibis."):
+            tables = importlib.import_module("lossary.emit.ibis")
+            return tables.column(loss, *data, sample_weight, mask, reduction)
+        batch = prepare(loss, *data, sample_weight, mask, check)
+        return loss.structure.value(loss, batch, reduction, empty)
+
+    def value_and_grad(
+        self,
+        y_true: Any,
+        y_pred: Any,
+        *,
+        sample_weight: Any = None,
+        mask: Any = None,
+        reduction: str = "mean",
+        empty: str = "nan",
+        check: str = "raise",
+        out: Any = None,
+    ) -> tuple[Any, Any]:
+        """Return the reduced value and its gradient in the prediction, in one pass.
+
+        Parameters are those of a call. `out` is an array for the gradient (NumPy,
+        contiguous): fresh memory costs as much as the computation at millions of
+        items.
+
+        Examples
+        --------
+        >>> import lossary as ls, numpy as np
+        >>> value, grad = ls.squared_error.value_and_grad(np.zeros(2), np.ones(2))
+        >>> float(value), grad
+        (1.0, array([1., 1.]))
+        """
+        checked_policy(reduction, empty)
+        batch = prepare(self, y_true, y_pred, sample_weight, mask, check)
+        return self.structure.value_and_grad(self, batch, reduction, empty, out)
+
+    def grad_and_hess(
+        self, y_true: Any, y_pred: Any, *, check: str = "raise"
+    ) -> tuple[Any, Any]:
+        """Return gradient and curvature per item: the diagonal, unweighted.
+
+        Examples
+        --------
+        >>> import lossary as ls, numpy as np
+        >>> ls.squared_error.grad_and_hess(np.zeros(2), np.array([1.0, -3.0]))
+        (array([ 2., -6.]), array([2., 2.]))
+        """
+        batch = prepare(self, y_true, y_pred, check=check)
+        return self.structure.grad_and_hess(self, batch)
+
+    def sums(
+        self,
+        y_true: Any,
+        y_pred: Any,
+        *,
+        sample_weight: Any = None,
+        mask: Any = None,
+        reduction: str = "mean",
+        check: str = "raise",
+    ) -> Sums:
+        """Return numerator and denominator; those of parts of the data add.
+
+        Examples
+        --------
+        >>> import lossary as ls, numpy as np
+        >>> s = ls.absolute_error.sums(np.zeros(2), np.array([1.0, 2.0]))
+        >>> float(s.numerator), float(s.denominator), float(s.mean())
+        (3.0, 2.0, 1.5)
+        """
+        checked_policy(reduction, "nan")
+        batch = prepare(self, y_true, y_pred, sample_weight, mask, check)
+        result: Sums = self.structure.sums(self, batch, reduction)
+        return result
+
+    def best_constant(self, y_true: Any, *, sample_weight: Any = None) -> Any:
+        """Return the constant prediction of the least loss: a start, a baseline.
+
+        It is on the scale of the prediction: a logit for binary cross-entropy.
+
+        Examples
+        --------
+        >>> import lossary as ls
+        >>> float(ls.absolute_error.best_constant([1.0, 2.0, 9.0]))
+        2.0
+        """
+        return self.structure.best_constant(self, y_true, sample_weight)
+
+    # -- what it is -----------------------------------------------------------------
+
+    @property
+    def facts(self) -> Facts:
+        """What is true of the loss: convex, bounded gradient, symmetric, elicits."""
+        from lossary import facts
+
+        return facts.of(self)
+
+    def latex(self, what: str = "value") -> str:
+        """Print the formula in LaTeX: ``what`` is value, gradient or curvature."""
+        return self.structure.latex(self, what)
+
+    def code(self, library: str = "numpy") -> str:
+        """Print a standalone function that computes the mean without lossary.
+
+        Parameters
+        ----------
+        library : {"numpy", "torch", "tensorflow", "jax", "dask"}
+        """
+        from lossary.emit import snippet
+
+        return snippet.code(self, library)
+
+    def sql(
+        self,
+        y_true: str = "y",
+        y_pred: str = "p",
+        *,
+        dialect: str = "duckdb",
+        sample_weight: str | None = None,
+        reduction: str = "mean",
+    ) -> str:
+        """Print the loss of two columns as a SQL expression.
+
+        Examples
+        --------
+        >>> import lossary as ls
+        >>> ls.absolute_error.sql("y", "p", dialect="duckdb")
+        'AVG(ABS("p" - "y"))'
+        """
+        tables = importlib.import_module("lossary.emit.ibis")
+        text: str = tables.sql(self, y_true, y_pred, dialect, sample_weight, reduction)
+        return text
+
+    def to_lightgbm(self) -> Any:
+        """Return the loss as a LightGBM objective with start score and link."""
+        adapter = importlib.import_module("lossary.frameworks.lightgbm")
+        return adapter.Objective(self)
+
+    def plot(self) -> Any:
+        """Draw loss and gradient over the prediction, as an Altair chart."""
+        return importlib.import_module("lossary.report.plots").loss_chart([self])
+
+    # -- arithmetic -----------------------------------------------------------------
+
+    def __mul__(self, factor: float) -> Any:
+        from lossary.combination import combine
+
+        return combine([(factor, self)])
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, divisor: float) -> Any:
+        return self * (1 / divisor)
+
+    def __add__(self, other: Any) -> Any:
+        from lossary.combination import Combination, combine, terms_of
+
+        if not isinstance(other, (Loss, Combination)):
+            return NotImplemented
+        return combine([*terms_of(self), *terms_of(other)])
+
+
+def _option_of(form: str) -> str:
+    for option, choices in FORM_OPTIONS.items():
+        if any(form in forms for forms in choices.values()):
+            return option
+    raise ParameterError(f"no option picks predictions of kind {form!r}")

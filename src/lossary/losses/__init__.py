@@ -1,0 +1,1 @@
+"""Definitions only: one family of losses per file."""

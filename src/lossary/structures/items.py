@@ -1,0 +1,172 @@
+"""Losses that are one number per item, and how such numbers become a mean."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lossary.batch import Batch
+from lossary.errors import ParameterError
+from lossary.kinds import Kind
+from lossary.loss import Loss
+from lossary.reduction import Sums, nothing_left, quotient
+from lossary.shapes import Signature
+
+
+class ItemStructure:
+    """What pointwise and rowwise losses share: items, counted and averaged.
+
+    A member of the family says how to compute its items, their gradient and their
+    curvature; weights, removal, reduction and the empty policy are here.
+    """
+
+    name: str
+    signatures: tuple[Signature, ...]
+    inputs: tuple[str, ...] = ("y", "z")
+
+    # -- what a family provides -----------------------------------------------------
+
+    def items(self, loss: Loss, batch: Batch) -> Any:
+        """Return the loss of each item, through which gradients flow."""
+        raise NotImplementedError
+
+    def slopes(self, loss: Loss, batch: Batch) -> tuple[Any, Any]:
+        """Return items and the gradient of each item."""
+        raise NotImplementedError
+
+    def curved(self, loss: Loss, batch: Batch) -> tuple[Any, Any]:
+        """Return gradient and curvature of each item."""
+        raise NotImplementedError
+
+    def along_items(self, batch: Batch, scale: Any, gradient: Any) -> Any:
+        """Multiply gradients by one number per item."""
+        return scale * gradient
+
+    def fused_total(self, loss: Loss, batch: Batch) -> Any:
+        """Return Σ w·l in one pass, or None."""
+        return None
+
+    def fused_gradient(self, loss: Loss, batch: Batch, scale: Any, out: Any) -> Any:
+        """Return Σ w·l and its scaled gradient in one pass, or None."""
+        return None
+
+    # -- what follows ---------------------------------------------------------------
+
+    def indexed(self, signature: Signature) -> bool:
+        """Say whether the target holds class numbers."""
+        return False
+
+    def kinds(self, loss: Loss, signature: Signature) -> tuple[Kind, Kind]:
+        """Return the kinds of target and prediction."""
+        return loss.target, loss.prediction
+
+    def suspicions(
+        self, loss: Loss, lib: Any, y: Any, z: Any, signature: Signature, counting: Any
+    ) -> list[str]:
+        """Say what else is surely wrong with the values."""
+        return []
+
+    def linked(self, loss: Loss) -> Loss:
+        """Return the loss as a function of its link-space score."""
+        return loss
+
+    def value(self, loss: Loss, batch: Batch, reduction: str, empty: str) -> Any:
+        """Return the reduced loss."""
+        if reduction == "none":
+            return batch.returned(batch.counting.counted(self.items(loss, batch)))
+        sums = self.sums(loss, batch, reduction)
+        value = sums.numerator if reduction == "sum" else sums.mean(empty)
+        return number(batch, value)
+
+    def sums(self, loss: Loss, batch: Batch, reduction: str) -> Sums:
+        """Return numerator and denominator."""
+        counting = batch.counting
+        numerator = None
+        if reduction != "mean_over_rows":
+            numerator = self.fused_total(loss, batch)
+        if numerator is None:
+            items = counting.counted(self.items(loss, batch))
+            scale = counting.row_scale(reduction, items)
+            numerator = batch.lib.total(items if scale is None else scale * items)
+        return Sums(numerator, self._denominator(batch, reduction))
+
+    def _denominator(self, batch: Batch, reduction: str) -> Any:
+        like = batch.z if batch.lib.shape(batch.z) == batch.counting.shape else None
+        if like is None:
+            like = batch.z[..., 0]
+        return batch.counting.denominator(reduction, like)
+
+    def value_and_grad(
+        self, loss: Loss, batch: Batch, reduction: str, empty: str, out: Any
+    ) -> tuple[Any, Any]:
+        """Return the reduced loss and its gradient in the prediction."""
+        counting = batch.counting
+        if reduction == "none":
+            items, gradient = self.slopes(loss, batch)
+            weights = counting.counted(batch.lib.namespace(items).ones_like(items))
+            gradient = self._weighted(batch, weights, gradient)
+            return (
+                batch.returned(counting.counted(items)),
+                into(batch.returned(gradient), out),
+            )
+        denominator = 1.0 if reduction == "sum" else self._denominator(batch, reduction)
+        scale = reciprocal(batch, denominator, empty)
+        fused = None
+        if reduction != "mean_over_rows":
+            fused = self.fused_gradient(loss, batch, scale, out)
+        if fused is None:
+            items, gradient = self.slopes(loss, batch)
+            shares = counting.counted(batch.lib.namespace(items).ones_like(items))
+            rows = counting.row_scale(reduction, items)
+            shares = shares if rows is None else rows * shares
+            numerator = batch.lib.total(batch.counting.counted(shares * items)
+                                        if rows is not None else counting.counted(items))
+            gradient = self._weighted(batch, shares * scale, gradient)
+            fused = numerator, into(batch.returned(gradient), out)
+        numerator, gradient = fused
+        value = (
+            numerator if reduction == "sum" else quotient(numerator, denominator, empty)
+        )
+        return number(batch, value), gradient
+
+    def _weighted(self, batch: Batch, shares: Any, gradient: Any) -> Any:
+        gradient = self.along_items(batch, shares, gradient)
+        keep = batch.counting.keep
+        if keep is None:
+            return gradient
+        xp = batch.lib.namespace(gradient)
+        if len(batch.lib.shape(gradient)) > len(batch.counting.shape):
+            keep = xp.expand_dims(keep, axis=-1)
+        return xp.where(keep, gradient, xp.zeros_like(gradient))
+
+    def grad_and_hess(self, loss: Loss, batch: Batch) -> tuple[Any, Any]:
+        """Return gradient and curvature per item."""
+        gradient, curvature = self.curved(loss, batch)
+        return batch.returned(gradient), batch.returned(curvature)
+
+
+def number(batch: Batch, value: Any) -> Any:
+    """Give a reduced value the prediction's dtype, if that has at least 32 bits."""
+    if isinstance(value, float):
+        return batch.z.dtype.type(value)
+    return batch.lib.cast(value, batch.z.dtype)
+
+
+def reciprocal(batch: Batch, denominator: Any, empty: str) -> Any:
+    """Return 1 / denominator, by policy where nothing is left."""
+    if isinstance(denominator, float):
+        return 1 / denominator if denominator else nothing_left(empty)
+    one = batch.lib.namespace(denominator).ones_like(denominator)
+    return quotient(one, denominator, empty)
+
+
+def into(gradient: Any, out: Any) -> Any:
+    """Copy a gradient into the caller's array, where there is one."""
+    if out is None:
+        return gradient
+    if tuple(out.shape) != tuple(gradient.shape) or out.dtype != gradient.dtype:
+        raise ParameterError(
+            f"out must have shape {tuple(gradient.shape)} and dtype {gradient.dtype}, "
+            f"got {tuple(out.shape)} and {out.dtype}"
+        )
+    out[...] = gradient
+    return out

@@ -1,0 +1,362 @@
+"""Rowwise losses: each row has one logit per class, the last axis.
+
+A member sees, per class, the target y and the log-odds u of the class against all
+others, u = z - log Σ_others exp(z). That is the one statistic in which log p,
+log(1 - p) and every function of them keep their digits when a row is confident.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from lossary.arrays import Library
+from lossary.batch import Batch, only_counted
+from lossary.emit.latex import latex
+from lossary.errors import ParameterError, some_rows
+from lossary.expr.formula import Formula
+from lossary.expr.graph import apply, symbol
+from lossary.kinds import Kind, kind
+from lossary.loss import Loss
+from lossary.shapes import Signature
+from lossary.structures.constants import best_log_odds
+from lossary.structures.declare import define
+from lossary.structures.items import ItemStructure
+
+LABELS = Signature("*b, *b k -> *b")
+DISTRIBUTION = Signature("*b k, *b k -> *b")
+
+
+class Rowwise(ItemStructure):
+    """One loss per row of class scores.
+
+    Parameters
+    ----------
+    signatures
+        `LABELS` for class numbers, `DISTRIBUTION` for one probability per class.
+    """
+
+    name = "rowwise"
+
+    def __init__(self, *signatures: Signature) -> None:
+        self.signatures = signatures
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Rowwise) and self.signatures == other.signatures
+
+    def __hash__(self) -> int:
+        return hash(self.signatures)
+
+    def indexed(self, signature: Signature) -> bool:
+        """Say whether the target holds class numbers."""
+        return signature == LABELS
+
+    def count_shape(
+        self, target: tuple[int, ...], prediction: tuple[int, ...]
+    ) -> tuple[int, ...]:
+        """Return the shape of the rows."""
+        return prediction[:-1]
+
+    def kinds(self, loss: Loss, signature: Signature) -> tuple[Kind, Kind]:
+        """Return the kinds of target and prediction."""
+        target = "class_index" if signature == LABELS else "distribution"
+        return kind(target), loss.prediction
+
+    def suspicions(
+        self, loss: Loss, lib: Any, y: Any, z: Any, signature: Signature, counting: Any
+    ) -> list[str]:
+        """Say what is surely wrong with class numbers, rows and logits."""
+        found = []
+        target, scores = lib.concrete(y), lib.concrete(z)
+        if target is None or scores is None or not scores.size:
+            return []
+        if signature == LABELS:
+            found.append(_bad_labels(target, scores.shape[-1], counting))
+        else:
+            found.append(_bad_sums("y_true", target, counting))
+        if loss.form == "class_probability":
+            found.append(_bad_sums("y_pred", scores, counting))
+        elif _on_simplex(scores):
+            found.append(
+                "y_pred holds rows of probabilities, but logits are expected; pass "
+                "from_logits=False, or the logits themselves"
+            )
+        return [f"{loss.name}: {text}" for text in found if text]
+
+    # -- computing ------------------------------------------------------------------
+
+    def items(self, loss: Loss, batch: Batch) -> Any:
+        """Return the loss of each row."""
+        lib, seen, _ = _seen(loss, batch)
+        formula = _formula(loss, batch)
+        values = lib.elementwise(formula.value, formula, loss.params)
+        if self.indexed(batch.signature):
+            return values(seen, seen)
+        return lib.namespace(seen).sum(values(batch.y, seen), axis=-1)
+
+    def slopes(self, loss: Loss, batch: Batch) -> tuple[Any, Any]:
+        """Return the loss of each row, and its gradient in the class scores."""
+        value, slope, _ = self._derivatives(loss, batch)
+        return value, slope
+
+    def curved(self, loss: Loss, batch: Batch) -> tuple[Any, Any]:
+        """Return gradient and diagonal curvature in the class scores."""
+        _, slope, curvature = self._derivatives(loss, batch)
+        return slope, curvature
+
+    def along_items(self, batch: Batch, scale: Any, gradient: Any) -> Any:
+        """Multiply each row's gradient by its own number."""
+        return batch.lib.namespace(scale).expand_dims(scale, axis=-1) * gradient
+
+    def fused_gradient(self, loss: Loss, batch: Batch, scale: Any, out: Any) -> Any:
+        """Return Σ w·l and its gradient in one pass, where the library has one."""
+        if loss.form != "class_logits":
+            return None
+        return batch.lib.fused_rows(
+            loss.formula, loss.params, batch.y, batch.z, batch.counting, scale, out
+        )
+
+    def _derivatives(self, loss: Loss, batch: Batch) -> tuple[Any, Any, Any]:
+        lib, seen, shares = _seen(loss, batch)
+        formula = _formula(loss, batch)
+        labels = self.indexed(batch.signature)
+        y = seen if labels else batch.y
+        f, a, c = (
+            lib.elementwise(node, formula, loss.params)(y, seen)
+            for node in (formula.value, formula.gradient, formula.curvature)
+        )
+        xp = lib.namespace(seen)
+        if loss.form == "class_probability":
+            return _on_probabilities(xp, shares, f, a, c, labels)
+        if labels:
+            return f, *_label_slopes(xp, *shares, a, c)
+        return xp.sum(f, axis=-1), *_distribution_slopes(lib, xp, seen, a, c)
+
+    def best_constant(self, loss: Loss, y_true: Any, sample_weight: Any) -> Any:
+        """Return the constant scores of the least loss, one per class."""
+        return best_log_odds(loss, y_true, sample_weight)
+
+    def latex(self, loss: Loss, what: str) -> str:
+        """Print value, gradient or curvature per class, and what z stands for."""
+        text = latex(getattr(loss.formula, what))
+        if loss.form == "class_probability":
+            return rf"\sum_k {text}"
+        odds = r"z = s_k - \log \sum_{j \ne k} e^{s_j}"
+        return rf"\sum_k \left[{text}\right], \quad {odds}"
+
+
+def _formula(loss: Loss, batch: Batch) -> Formula:
+    """Return the formula, at y = 1 where only the true class counts."""
+    labels = loss.structure.indexed(batch.signature)
+    return loss.formula.at(y=1.0) if labels else loss.formula
+
+
+def _seen(loss: Loss, batch: Batch) -> tuple[Library, Any, Any]:
+    """Return what the formula sees of each row, and what its slope needs besides."""
+    lib, z = batch.lib, batch.z
+    labels = loss.structure.indexed(batch.signature)
+    if loss.form == "class_probability":
+        if not labels:
+            return lib, z, None
+        hit, valid = _hits(lib, batch.y, z)
+        xp = lib.namespace(z)
+        true = xp.sum(xp.where(hit, z, xp.zeros_like(z)), axis=-1)
+        return lib, _or_nan(xp, valid, true), hit
+    if labels:
+        return lib, *label_odds(lib, batch.y, z)
+    return lib, class_odds(lib, z), None
+
+
+def _hits(lib: Library, y: Any, z: Any) -> tuple[Any, Any]:
+    """Mark the true class of each row, and the rows whose class exists."""
+    xp = lib.namespace(z)
+    labels = lib.cast(y, xp.int64)
+    classes = lib.shape(z)[-1]
+    hit = xp.expand_dims(labels, axis=-1) == lib.arange(classes, z)
+    return hit, (labels >= 0) & (labels < classes)
+
+
+def _or_nan(xp: Any, valid: Any, x: Any) -> Any:
+    """Give NaN to rows whose label is out of range, never a plausible number."""
+    return xp.where(valid, x, xp.zeros_like(x) + math.nan)
+
+
+def label_odds(lib: Library, y: Any, z: Any) -> tuple[Any, Any]:
+    """Return the true class's log-odds, and the shares of all other classes.
+
+    The other classes have a maximum of their own, so that nothing underflows when
+    the true class is far ahead; -inf masks a class.
+    """
+    xp = lib.namespace(z)
+    hit, valid = _hits(lib, y, z)
+    true = xp.sum(xp.where(hit, z, xp.zeros_like(z)), axis=-1)
+    others = xp.where(hit, xp.zeros_like(z) - math.inf, z)
+    top = lib.constant(xp.max(others, axis=-1, keepdims=True))
+    top = xp.where(xp.isfinite(top), top, xp.zeros_like(top))
+    e = xp.exp(others - top)
+    total = xp.sum(e, axis=-1)
+    some = total != 0
+    safe = xp.where(some, total, xp.ones_like(total))
+    log_total = xp.where(some, xp.log(safe), xp.zeros_like(safe) - math.inf)
+    odds = true - top[..., 0] - log_total
+    shares = e / xp.expand_dims(safe, axis=-1)
+    return _or_nan(xp, valid, odds), (hit, shares)
+
+
+def class_odds(lib: Library, z: Any) -> Any:
+    """Return the log-odds of every class against all others.
+
+    The sum over the others is the total less the class's own term, except for the
+    first maximum, where that would cancel and the others are summed instead.
+    """
+    xp = lib.namespace(z)
+    top = lib.constant(xp.max(z, axis=-1, keepdims=True))
+    top = xp.where(xp.isfinite(top), top, xp.zeros_like(top))
+    e = xp.exp(z - top)
+    leader = xp.expand_dims(xp.argmax(z, axis=-1), axis=-1)
+    first = lib.arange(lib.shape(z)[-1], z) == leader
+    rest = xp.sum(xp.where(first, xp.zeros_like(e), e), axis=-1, keepdims=True)
+    others = xp.where(first, rest + xp.zeros_like(e), xp.sum(e, axis=-1, keepdims=True) - e)
+    some = others != 0
+    safe = xp.where(some, others, xp.ones_like(others))
+    log_others = xp.where(some, xp.log(safe), xp.zeros_like(safe) - math.inf)
+    return z - top - log_others
+
+
+def _label_slopes(xp: Any, hit: Any, r: Any, a: Any, c: Any) -> tuple[Any, Any]:
+    """Return the gradient a·(hit - r) and the diagonal of the Hessian."""
+    a, c = xp.expand_dims(a, axis=-1), xp.expand_dims(c, axis=-1)
+    gradient = xp.where(hit, a + xp.zeros_like(r), -a * r)
+    curvature = xp.where(hit, c + xp.zeros_like(r), c * r * r - a * r * (1 - r))
+    return gradient, curvature
+
+
+_P = apply("sigmoid", symbol("z"))
+_Q = apply("sigmoid", -symbol("z"))
+
+
+def _distribution_slopes(
+    lib: Library, xp: Any, u: Any, a: Any, c: Any
+) -> tuple[Any, Any]:
+    """Chain the slopes in the log-odds to the logits.
+
+    With q = 1 - p, du_k/dz_j is 1 for j = k and -p_j/q_k otherwise.
+    """
+    p, q = (lib.run(node, ("y", "z"))(u, u) for node in (_P, _Q))
+    some = q != 0
+    safe = xp.where(some, q, xp.ones_like(q))
+    b = xp.where(some, a / safe, xp.zeros_like(a))
+    bend = xp.where(some, (c + a) / (safe * safe), xp.zeros_like(a))
+    others = xp.sum(b, axis=-1, keepdims=True) - b
+    bends = xp.sum(bend, axis=-1, keepdims=True) - bend
+    return a - p * others, c + p * p * bends - p * others
+
+
+def _on_probabilities(
+    xp: Any, hit: Any, f: Any, a: Any, c: Any, labels: bool
+) -> tuple[Any, Any, Any]:
+    if not labels:
+        return xp.sum(f, axis=-1), a, c
+    zero = xp.zeros_like(a)
+    a, c = (
+        xp.where(hit, xp.expand_dims(x, axis=-1), xp.expand_dims(zero, axis=-1))
+        for x in (a, c)
+    )
+    return f, a, c
+
+
+# -- checks of values -----------------------------------------------------------------
+
+
+def _bad_labels(labels: np.ndarray, classes: int, counting: Any) -> str:
+    bad = ~((labels >= 0) & (labels < classes) & (labels == np.floor(labels)))
+    bad = only_counted(bad, counting)
+    if not bad.any():
+        return ""
+    rows = np.argwhere(bad)
+    where = some_rows(sorted({int(r[0]) for r in rows})) if bad.ndim else "the one row"
+    return (
+        f"y_true must hold class numbers from 0 to {classes - 1}, but there is "
+        f"{labels[bad].flat[0]:g} in {where}; y_pred has {classes} classes, and rows "
+        "to ignore are left out by mask"
+    )
+
+
+def _bad_sums(argument: str, rows: np.ndarray, counting: Any) -> str:
+    sums = rows.sum(axis=-1, dtype=np.float64)
+    tolerance = 1e-2 if rows.dtype.itemsize < 4 else 1e-3
+    bad = only_counted(np.asarray(abs(sums - 1) > tolerance), counting)
+    if not bad.any():
+        return ""
+    found = np.argwhere(bad)
+    where = some_rows(sorted({int(r[0]) for r in found})) if bad.ndim else "the one row"
+    return (
+        f"the probabilities of a row of {argument} must sum to 1, but there is a sum "
+        f"of {np.asarray(sums)[bad].flat[0]:.6g} in {where}; divide each row by its sum"
+    )
+
+
+def _on_simplex(scores: np.ndarray) -> bool:
+    """Spot probabilities; rows of zeros and ones may well be logits."""
+    if scores.shape[-1] < 2 or not (scores >= 0).all():
+        return False
+    sums = scores.sum(axis=-1, dtype=np.float64)
+    tolerance = 4 * scores.shape[-1] * np.finfo(scores.dtype).eps
+    return bool((abs(sums - 1) <= tolerance).all() and ((scores != 0) & (scores != 1)).any())
+
+
+def rowwise(
+    *,
+    target: str = "class_index",
+    elicits: str = "",
+    aliases: Sequence[str] = (),
+    forms: Mapping[str, Callable[..., Any]] | None = None,
+) -> Callable[[Callable[..., Any]], Loss]:
+    """Make a loss over classes of a formula of ``y`` and the log-odds ``z``.
+
+    Parameters
+    ----------
+    target
+        ``"class_index"`` takes class numbers or distributions, ``"distribution"``
+        only the latter.
+    elicits
+        The functional that minimises the expected loss.
+    aliases
+        Other names, in full.
+    forms
+        The same loss of class probabilities, ``{"class_probability": formula}``.
+
+    Examples
+    --------
+    >>> from lossary import rowwise
+    >>> from lossary.ops import softplus, weighted
+    >>> @rowwise()
+    ... def surprise(y, z):
+    ...     return weighted(y, softplus(-z))
+    >>> round(float(surprise([0], [[2.0, 0.0]])), 4)
+    0.1269
+    """
+    if target not in ("class_index", "distribution"):
+        raise ParameterError(
+            f"target must be 'class_index' or 'distribution', got {target!r}"
+        )
+    both = target == "class_index"
+    structure = Rowwise(LABELS, DISTRIBUTION) if both else Rowwise(DISTRIBUTION)
+
+    def declare(function: Callable[..., Any]) -> Loss:
+        return define(
+            function,
+            structure=structure,
+            target=target,
+            prediction="class_logits",
+            elicits=elicits,
+            link="softmax",
+            aliases=aliases,
+            forms=forms or {},
+            majoriser=None,
+        )
+
+    return declare
