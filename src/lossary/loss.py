@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from lossary.arrays import library
 from lossary.batch import Batch, prepare
 from lossary.errors import ParameterError, nearest
 from lossary.expr.formula import Formula
@@ -262,7 +263,8 @@ class Loss:
             tables = importlib.import_module("lossary.emit.ibis")
             return tables.column(loss, *data, sample_weight, mask, reduction)
         batch = prepare(loss, *data, sample_weight, mask, check)
-        return loss.structure.value(loss, batch, reduction, empty)
+        with batch.lib.quiet():
+            return loss.structure.value(loss, batch, reduction, empty)
 
     def value_and_grad(
         self,
@@ -291,7 +293,8 @@ class Loss:
         """
         checked_policy(reduction, empty)
         batch = prepare(self, y_true, y_pred, sample_weight, mask, check)
-        return self.structure.value_and_grad(self, batch, reduction, empty, out)
+        with batch.lib.quiet():
+            return self.structure.value_and_grad(self, batch, reduction, empty, out)
 
     def grad_and_hess(
         self, y_true: Any, y_pred: Any, *, check: str = "raise"
@@ -305,7 +308,8 @@ class Loss:
         (array([ 2., -6.]), array([2., 2.]))
         """
         batch = prepare(self, y_true, y_pred, check=check)
-        return self.structure.grad_and_hess(self, batch)
+        with batch.lib.quiet():
+            return self.structure.grad_and_hess(self, batch)
 
     def sums(
         self,
@@ -328,7 +332,8 @@ class Loss:
         """
         checked_policy(reduction, "nan")
         batch = prepare(self, y_true, y_pred, sample_weight, mask, check)
-        result: Sums = self.structure.sums(self, batch, reduction)
+        with batch.lib.quiet():
+            result: Sums = self.structure.sums(self, batch, reduction)
         return result
 
     def best_constant(self, y_true: Any, *, sample_weight: Any = None) -> Any:
@@ -342,7 +347,8 @@ class Loss:
         >>> float(ls.absolute_error.best_constant([1.0, 2.0, 9.0]))
         2.0
         """
-        return self.structure.best_constant(self, y_true, sample_weight)
+        with library("numpy").quiet():
+            return self.structure.best_constant(self, y_true, sample_weight)
 
     # -- what it is -----------------------------------------------------------------
 
@@ -362,7 +368,7 @@ class Loss:
 
         Parameters
         ----------
-        library : {"numpy", "torch", "tensorflow", "jax", "dask"}
+        library : {"numpy", "torch", "tensorflow", "jax"}
         """
         from lossary.emit import snippet
 

@@ -7,6 +7,7 @@ than the target, and that there is one loss per target.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from lossary.errors import ShapeError
 
@@ -32,21 +33,21 @@ class Signature:
         target, prediction = self.text.split("->")[0].split(",")
         return target.strip(), prediction.strip()
 
+    @cached_property
+    def named(self) -> tuple[int, int]:
+        """How many axes follow the batch ``*b`` in target and prediction."""
+        target, prediction = self.axes
+        return len(target.split()) - 1, len(prediction.split()) - 1
+
     def fits(self, target: Shape, prediction: Shape) -> bool:
         """Say whether two shapes agree with the signature."""
-        (y, ky), (z, kz) = (
-            _split(a, s) for a, s in zip(self.axes, (target, prediction), strict=True)
-        )
-        return y == z and None not in (ky, kz) and (ky == kz or () in (ky, kz))
-
-
-def _split(axes: str, shape: Shape) -> tuple[Shape, Shape | None]:
-    """Split a shape into the batch (``*b``) and the named axes after it."""
-    named = len(axes.split()) - 1
-    if len(shape) < named:
-        return shape, None
-    cut = len(shape) - named
-    return shape[:cut], shape[cut:]
+        own, other = self.named
+        if len(target) < own or len(prediction) < other:
+            return False
+        cut, end = len(target) - own, len(prediction) - other
+        if target[:cut] != prediction[:end]:
+            return False
+        return not (own and other) or target[cut:] == prediction[end:]
 
 
 def paired(

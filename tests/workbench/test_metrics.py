@@ -196,6 +196,7 @@ def test_bad_shapes_weights_and_kinds():
         ("neg_log_loss", "log_loss"),
         ("ROC AUC", "auc"),
         ("quantile(alpha=0.2)", "pinball(alpha=0.2)"),
+        ("pinball(tau=0.2)", "pinball(alpha=0.2)"),
         ("pinball", "pinball(alpha=0.5)"),
         ("tweedie", "tweedie(power=1.5)"),
     ],

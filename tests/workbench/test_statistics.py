@@ -8,8 +8,13 @@ import math
 import numpy as np
 import pytest
 from scipy import stats
-from sklearn.datasets import make_moons
-from sklearn.model_selection import RepeatedStratifiedKFold, cross_val_score
+from sklearn.datasets import load_diabetes, make_moons
+from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.model_selection import (
+    RepeatedKFold,
+    RepeatedStratifiedKFold,
+    cross_val_score,
+)
 from sklearn.svm import SVC
 
 from lossary.errors import DataError, DomainError, ParameterError
@@ -65,6 +70,37 @@ def test_scikit_learn_example_of_comparing_models():
     assert e.p_value / 2 == pytest.approx(0.227, abs=5e-4)
     assert 1 - e.below(0) == pytest.approx(0.773, abs=5e-4)
     assert e.within(0.01)[1] == pytest.approx(0.432, abs=5e-4)
+
+
+def test_the_right_loss_for_mape_on_diabetes():
+    # A naive paired t-test calls absolute error "significantly" worse on MAE (.016).
+    X, y = load_diabetes(return_X_y=True)
+    cv = RepeatedKFold(n_splits=5, n_repeats=5, random_state=0)
+    parts = [(j // 5, *split) for j, split in enumerate(cv.split(X))]
+    folds = [Fold(r, test) for r, _, test in parts]
+    out = {}
+    for name, loss, weight in (
+        ("squared", "squared_error", None),
+        ("absolute", "absolute_error", None),
+        ("percentage", "absolute_error", 1 / y),
+    ):
+        out[name] = np.empty((5, len(y)))
+        for r, train, test in parts:
+            model = HistGradientBoostingRegressor(
+                loss=loss, max_iter=60, learning_rate=0.05, max_leaf_nodes=8
+            )
+            w = None if weight is None else weight[train]
+            model.fit(X[train], y[train], sample_weight=w)
+            out[name][r, test] = model.predict(X[test])
+    mae = paired_comparison("mae", y, out["absolute"], out["squared"], folds)
+    mape = paired_comparison("mape", y, out["percentage"], out["squared"], folds)
+    rmse = paired_comparison("rmse", y, out["percentage"], out["squared"], folds)
+    assert mae.difference == pytest.approx(0.73, abs=0.01)
+    assert mae.corrected.p_value == pytest.approx(0.34, abs=0.01)
+    assert mape.difference == pytest.approx(-0.065, abs=0.001)
+    assert mape.corrected.mean / mape.corrected.standard_error < -5
+    words = [str(c.verdict) for c in (mae, mape, rmse)]
+    assert words == ["INCONCLUSIVE", "BETTER", "WORSE"]
 
 
 def test_posterior_is_the_correlated_t_of_corani_and_benavoli():

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.custom_derivatives import SymbolicZero
 
 from lossary.arrays.standard import Library
 from lossary.expr.derivative import derivative, guarded
@@ -68,14 +69,17 @@ class _JAX(Library):
             return self.elementwise(guarded(derived, formula.value), formula, params)
 
         def jvp(primals: Any, tangents: Any) -> Any:
-            tangent = jnp.zeros_like(tangents[1])
+            value = items(*primals)
+            tangent = jnp.zeros_like(value)
             for name, direction in zip(formula.inputs, tangents, strict=True):
-                partial = slope(name)
+                # A direction that is zero by structure must not meet an infinity.
+                still = isinstance(direction, SymbolicZero)
+                partial = None if still else slope(name)
                 if partial is not None:
                     tangent = tangent + partial(*primals) * direction
-            return items(*primals), tangent
+            return value, tangent
 
-        items.defjvp(jvp)
+        items.defjvp(jvp, symbolic_zeros=True)
         result: Callable[..., Any] = items
         return result
 

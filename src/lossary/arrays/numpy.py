@@ -1,15 +1,23 @@
-"""NumPy: the library of lists, numbers and data-frame columns too."""
+"""NumPy: the library of lists, numbers and data-frame columns too.
+
+Sums over large arrays are taken block by block, so that intermediate results stay in
+the cache; where Numba is installed, the fused kernels take over.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 
 from lossary.arrays.standard import Library
 from lossary.errors import KindError
-from lossary.expr.graph import Node
+from lossary.expr.formula import Formula
+
+BLOCK = 1 << 14
+"""Items per block: a few float64 temporaries of this size fit in the second cache."""
 
 
 class _NumPy(Library):
@@ -20,10 +28,10 @@ class _NumPy(Library):
 
     def asarray(self, x: Any, like: Any = None) -> Any:
         result = np.asarray(x)
-        if result.dtype == object:
+        if result.dtype.kind not in "biuf":
             raise KindError(
-                f"{type(x).__name__} of mixed or missing values cannot be read as "
-                "numbers; convert it to a numeric array first"
+                f"an array of {result.dtype} cannot be read as numbers; convert it to "
+                "a numeric array first, with missing values dropped or masked"
             )
         return result
 
@@ -42,15 +50,77 @@ class _NumPy(Library):
     def total(self, x: Any, axis: Any = None) -> Any:
         return np.add.reduce(x, axis=axis, dtype=np.float64)
 
-    def _compile(self, node: Node, arguments: tuple[str, ...]) -> Callable[..., Any]:
-        run = super()._compile(node, arguments)
+    def quiet(self) -> AbstractContextManager[Any]:
+        return np.errstate(all="ignore")
 
-        def quiet(*args: Any) -> Any:
-            # An infinity is a result here, not an accident to warn about.
-            with np.errstate(all="ignore"):
-                return run(*args)
+    def fused_total(
+        self, formula: Formula, params: tuple[float, ...], y: Any, z: Any, counting: Any
+    ) -> Any:
+        run = self.run(formula.value, (*formula.inputs, *formula.params))
+        if y.size <= BLOCK:
+            return self.total(counting.counted(run(y, z, *params)))
+        total = 0.0
+        for part, w, keep in _blocks(counting):
+            items = run(y.ravel()[part], z.ravel()[part], *params)
+            total += self.total(_weighted(items, w, keep))
+        return np.float64(total)
 
-        return quiet
+    def fused_gradient(
+        self,
+        formula: Formula,
+        params: tuple[float, ...],
+        y: Any,
+        z: Any,
+        counting: Any,
+        scale: Any,
+        out: Any,
+    ) -> tuple[Any, Any] | None:
+        run = self.run_all(
+            (formula.value, formula.gradient), (*formula.inputs, *formula.params)
+        )
+        gradient = np.empty(z.shape, z.dtype) if out is None else out
+        if not gradient.flags.c_contiguous or gradient.dtype != z.dtype:
+            return None
+        flat, y, z, total = gradient.reshape(-1), y.ravel(), z.ravel(), 0.0
+        for part, w, keep in _blocks(counting):
+            items, slopes = run(y[part], z[part], *params)
+            total += self.total(_weighted(items, w, keep))
+            np.multiply(_weighted(slopes, w, keep), scale, out=flat[part])
+        return np.float64(total), gradient
+
+    def fused_curvature(
+        self, formula: Formula, params: tuple[float, ...], y: Any, z: Any
+    ) -> tuple[Any, Any] | None:
+        run = self.run_all(
+            (formula.gradient, formula.curvature), (*formula.inputs, *formula.params)
+        )
+        gradient, curvature = np.empty(z.shape, z.dtype), np.empty(z.shape, z.dtype)
+        first, second = gradient.reshape(-1), curvature.reshape(-1)
+        y, z = y.ravel(), z.ravel()
+        for start in range(0, z.size, BLOCK):
+            part = slice(start, start + BLOCK)
+            first[part], second[part] = run(y[part], z[part], *params)
+        return gradient, curvature
+
+
+def _blocks(counting: Any) -> Iterator[tuple[slice, Any, Any]]:
+    """Walk over the items, with the weights and kept rows of each block."""
+    weight = None if counting.weight is None else counting.weight.ravel()
+    keep = None if counting.keep is None else counting.keep.ravel()
+    for start in range(0, int(np.prod(counting.shape)), BLOCK):
+        part = slice(start, start + BLOCK)
+        yield (
+            part,
+            None if weight is None else weight[part],
+            None if keep is None else keep[part],
+        )
+
+
+def _weighted(x: Any, weight: Any, keep: Any) -> Any:
+    """Return w·x, and 0 where a row is removed, whatever it held."""
+    if weight is not None:
+        x = x * weight
+    return x if keep is None else np.where(keep, x, x.dtype.type(0))
 
 
 LIBRARY = _NumPy()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ class Library:
     """Whether gradients flow through the library's own operations."""
 
     def __init__(self) -> None:
-        self._functions: dict[tuple[Node, tuple[str, ...]], Function] = {}
+        self._functions: dict[Any, Function] = {}
 
     # -- namespace ------------------------------------------------------------------
 
@@ -96,6 +97,10 @@ class Library:
         """Return x without its gradient."""
         return x
 
+    def quiet(self) -> AbstractContextManager[Any]:
+        """Return a context in which an infinity is a result, not an accident."""
+        return nullcontext()
+
     # -- formulas summed in one pass ------------------------------------------------
 
     def fused_total(
@@ -151,18 +156,31 @@ class Library:
 
     def run(self, node: Node, arguments: tuple[str, ...]) -> Function:
         """Return the compiled text of one formula in this library."""
-        key = (node, arguments)
+        return self.run_all((node,), arguments)
+
+    def run_all(
+        self, nodes: tuple[Node, ...], arguments: tuple[str, ...]
+    ) -> Function:
+        """Return the compiled text of formulas that share their subexpressions."""
+        key = (nodes, arguments)
         if key not in self._functions:
-            self._functions[key] = self._compile(node, arguments)
+            self._functions[key] = self._compile(nodes, arguments)
         return self._functions[key]
 
-    def _compile(self, node: Node, arguments: tuple[str, ...]) -> Function:
-        return compiled("formula", arguments, [node], self.name)
+    def _compile(
+        self, nodes: tuple[Node, ...], arguments: tuple[str, ...]
+    ) -> Function:
+        return compiled("formula", arguments, nodes, self.name)
 
 
 class _Standard(Library):
-    def _compile(self, node: Node, arguments: tuple[str, ...]) -> Function:
-        text = compiled("formula", (*arguments, "xp"), [node], "standard")
+    def quiet(self) -> AbstractContextManager[Any]:
+        return np.errstate(all="ignore")  # for the libraries built on NumPy
+
+    def _compile(
+        self, nodes: tuple[Node, ...], arguments: tuple[str, ...]
+    ) -> Function:
+        text = compiled("formula", (*arguments, "xp"), nodes, "standard")
         return lambda y, z, *params: text(y, z, *params, self.namespace(y, z))
 
 

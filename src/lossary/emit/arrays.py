@@ -77,14 +77,6 @@ JAX = Spelling(
     fill="jnp.full_like({1}, {0})",
     mean="jnp.mean({})",
 )
-DASK = Spelling(
-    name="dask",
-    header="import dask.array as da",
-    calls=_calls("da"),
-    fill="da.full_like({1}, {0})",
-    mean="da.mean({})",
-)
-
 STANDARD = Spelling(  # any array API library; the text takes its namespace, xp
     name="standard",
     header="",
@@ -93,7 +85,7 @@ STANDARD = Spelling(  # any array API library; the text takes its namespace, xp
     mean="xp.mean({})",
 )
 
-SPELLINGS = {s.name: s for s in (NUMPY, TORCH, TENSORFLOW, JAX, DASK, STANDARD)}
+SPELLINGS = {s.name: s for s in (NUMPY, TORCH, TENSORFLOW, JAX, STANDARD)}
 
 
 def compiled(

@@ -125,8 +125,12 @@ class _Writer:
     def _choice(self, node: Node) -> tuple[str, int]:
         condition, a, b = node.args
         if is_scalar(condition):
-            taken, test, other = (self.text(n, COMPARE) for n in (a, condition, b))
-            return f"{taken} if {test} else {other}", CHOICE
+            parts = [self.text(n, COMPARE) for n in (a, condition, b)]
+            if not is_scalar(node):  # an array either way
+                for i, branch in ((0, a), (2, b)):
+                    if is_scalar(branch):
+                        parts[i] = self.spelling.fill.format(parts[i], self.like)
+            return "{} if {} else {}".format(*parts), CHOICE
         first = self.text(a)
         if is_scalar(a) and is_scalar(b):  # a choice of two numbers has no dtype
             first = self.spelling.fill.format(first, self.like)

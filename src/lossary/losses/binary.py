@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lossary.ops import exp, log, log1p, maximum, softplus, square, weighted
+from lossary.ops import exp, log, log1p, maximum, softplus, square, weighted, where
 from lossary.parameters import Param
 from lossary.structures.pointwise import pointwise
 
@@ -33,6 +33,17 @@ def binary_cross_entropy(y, z):
     return weighted(y, softplus(-z)) + weighted(1 - y, softplus(z))
 
 
+def faded(z, gamma):
+    """Return (1 - p)^gamma·(-log p) for p = sigmoid(z).
+
+    The power is exp(-gamma·softplus(z)), so that no difference rounds. Far on the
+    wrong side it is 1 to the last digit; leaving it out there keeps an infinite logit
+    from meeting the power's zero slope.
+    """
+    cost = softplus(-z)
+    return where(z < -50, cost, exp(-weighted(gamma, softplus(z))) * cost)
+
+
 def _focal_probability(y, p, gamma):
     positive = weighted(y, -((1 - p) ** gamma) * log(p))
     return positive + weighted(1 - y, -(p**gamma) * log1p(-p))
@@ -59,10 +70,7 @@ def binary_focal(y, z, gamma=Param(2.0, ge=0)):
     >>> round(float(ls.binary_focal([1.0], [0.0], gamma=2.0)), 4)
     0.1733
     """
-    # (1 - p)^gamma as exp(-gamma·softplus(z)): no power of a difference that rounds.
-    positive = exp(-weighted(gamma, softplus(z))) * softplus(-z)
-    negative = exp(-weighted(gamma, softplus(-z))) * softplus(z)
-    return weighted(y, positive) + weighted(1 - y, negative)
+    return weighted(y, faded(z, gamma)) + weighted(1 - y, faded(-z, gamma))
 
 
 @pointwise(target="label", prediction="real", elicits="sign of p - 1/2")

@@ -5,7 +5,8 @@ In these formulas z is the log-odds of a class against all the others.
 
 from __future__ import annotations
 
-from lossary.ops import exp, log, softplus, weighted, xlogy
+from lossary.losses.binary import faded
+from lossary.ops import log, softplus, weighted, xlogy
 from lossary.parameters import Param
 from lossary.structures.rowwise import rowwise
 
@@ -55,7 +56,7 @@ def focal(y, z, gamma=Param(2.0, ge=0)):
     >>> round(float(ls.focal([0], [[0.0, 0.0]], gamma=2.0)), 4)
     0.1733
     """
-    return weighted(y, exp(-weighted(gamma, softplus(z))) * softplus(-z))
+    return weighted(y, faded(z, gamma))
 
 
 @rowwise(

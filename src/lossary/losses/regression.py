@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from lossary.ops import log1p, maximum, minimum, softplus
+from lossary.ops import log1p, minimum, softplus, where
 from lossary.parameters import Param
 from lossary.structures.pointwise import pointwise
 
@@ -107,7 +107,7 @@ def pinball(y, z, tau=Param(0.5, gt=0, lt=1)):
     0.5
     """
     r = y - z
-    return maximum(tau * r, (tau - 1) * r)
+    return where(r >= 0, tau * r, (tau - 1) * r)
 
 
 @pointwise(

@@ -107,7 +107,7 @@ def _bracket(loss: Loss, y: np.ndarray) -> tuple[float, float]:
     """Return an interval that holds the minimiser."""
     if loss.form == "probability":
         return 0.0, 1.0
-    if loss.form in ("logit", "log"):
+    if loss.form in ("logit", "log") or loss.target.name in ("label", "fraction"):
         return -50.0, 50.0
     low, high = float(y.min()), float(y.max())
     return (low, high) if low < high else (low - 1.0, high + 1.0)

@@ -81,7 +81,7 @@ class ItemStructure:
         """Return numerator and denominator."""
         counting = batch.counting
         numerator = None
-        if reduction != "mean_over_rows":
+        if _in_one_pass(batch, reduction):
             numerator = self.fused_total(loss, batch)
         if numerator is None:
             items = counting.counted(self.items(loss, batch))
@@ -111,7 +111,7 @@ class ItemStructure:
         denominator = 1.0 if reduction == "sum" else self._denominator(batch, reduction)
         scale = reciprocal(batch, denominator, empty)
         fused = None
-        if reduction != "mean_over_rows":
+        if _in_one_pass(batch, reduction):
             fused = self.fused_gradient(loss, batch, scale, out)
         if fused is None:
             items, gradient = self.slopes(loss, batch)
@@ -142,6 +142,11 @@ class ItemStructure:
         """Return gradient and curvature per item."""
         gradient, curvature = self.curved(loss, batch)
         return batch.returned(gradient), batch.returned(curvature)
+
+
+def _in_one_pass(batch: Batch, reduction: str) -> bool:
+    """Say whether one pass may do: not for row means, nor for half precision."""
+    return reduction != "mean_over_rows" and batch.dtype == batch.z.dtype
 
 
 def number(batch: Batch, value: Any) -> Any:

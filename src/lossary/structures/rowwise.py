@@ -249,7 +249,7 @@ def _distribution_slopes(
     some = q != 0
     safe = xp.where(some, q, xp.ones_like(q))
     b = xp.where(some, a / safe, xp.zeros_like(a))
-    bend = xp.where(some, (c + a) / (safe * safe), xp.zeros_like(a))
+    bend = xp.where(some, (c + a) / safe / safe, xp.zeros_like(a))
     others = xp.sum(b, axis=-1, keepdims=True) - b
     bends = xp.sum(bend, axis=-1, keepdims=True) - bend
     return a - p * others, c + p * p * bends - p * others

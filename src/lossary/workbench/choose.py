@@ -19,10 +19,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lossary.errors import DataError, ParameterError, some_rows
-from lossary.kinds import KINDS, Kind
+from lossary.kinds import Kind
+from lossary.registry import get
 from lossary.workbench.facts import TargetFacts, target_facts
 from lossary.workbench.metric import Metric, offends
 from lossary.workbench.metrics import get_metric
+from lossary.workbench.scores import Array
 
 TIERS = {
     "A": "consistent with the metric",
@@ -151,7 +153,9 @@ def choose(
     entry = _entry(metric)
     facts = target_facts(y, _task(metric))
     _check_task(metric, facts)
-    misfit = _misfit(y, metric.y_kind) if facts.task == "regression" else ""
+    # Classes are encoded for a loss; numbers are what they are, and may not fit it.
+    numbers = np.asarray(y if facts.task == "regression" else [], dtype=np.float64)
+    misfit = _misfit(numbers, metric.y_kind)
     if misfit:
         reason = f"{misfit}; choose by {entry['instead']} instead"
         refusal = Refusal(f"metric {metric.name}", reason)
@@ -160,7 +164,7 @@ def choose(
     candidates, refusals = [], []
     for row in _rows_for(facts.task, entry["candidates"]):
         name = row["loss"].partition("(")[0]
-        misfit = _misfit(y, KINDS[_loss(name).get("target", "real")])
+        misfit = _misfit(numbers, get(name).target)
         if misfit:
             refusals.append(Refusal(name, misfit))
         elif _holds(row, known):
@@ -241,11 +245,9 @@ def _rows_for(task: str, rows: Iterable[Any]) -> Iterator[dict[str, Any]]:
             yield row
 
 
-def _misfit(y: ArrayLike, kind: Kind) -> str:
+def _misfit(y: Array, kind: Kind) -> str:
     """Say which targets are not of the kind that is needed; nothing if all are."""
-    if not kind.bounded:
-        return ""
-    bad = np.flatnonzero(offends(kind, np.asarray(y, dtype=np.float64)))
+    bad = np.flatnonzero(offends(kind, y))
     if not len(bad):
         return ""
     verb = "target is" if len(bad) == 1 else "targets are"
@@ -263,13 +265,14 @@ def _candidate(row: Mapping[str, Any], known: Mapping[str, Any]) -> Candidate:
     loss, table = _loss(name), _table()
     transform = row.get("transform", "none")
     task = loss.get("task", "regression")
-    kind = loss.get("target")
+    spec = row["loss"].format(**known)
+    found, numeric = get(spec), task == "regression"
     return Candidate(
-        loss=row["loss"].format(**known),
+        loss=spec,
         tier=row["tier"],
-        functional=loss["functional"],
+        functional=loss.get("functional", found.definition.elicits),
         transform=transform,
-        precondition=f"targets are {KINDS[kind].phrase}" if kind else "",
+        precondition=f"targets are {found.target.phrase}" if numeric else "",
         side_effects=row.get("side_effects", loss["side_effects"]),
         reason=row["reason"],
         citation=_cited(row),

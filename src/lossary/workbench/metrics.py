@@ -192,6 +192,8 @@ _FAMILY_ALIASES = {
     "mean_tweedie_deviance": "tweedie",
 }
 
+_PARAMETER_ALIASES = {"tau": "alpha", "quantile": "alpha", "p": "power"}
+
 _BY_NAME = {name: m for m in _METRICS for name in (m.name, *m.aliases)}
 
 
@@ -268,8 +270,9 @@ def _parameters(spec: str, tail: str) -> dict[str, float]:
         if inside and not inside.endswith(")"):
             raise ValueError
         pairs = (pair.split("=") for pair in inside[:-1].split(",") if pair.strip())
-        return {key.strip(): float(value) for key, value in pairs}
+        read = {key.strip(): float(value) for key, value in pairs}
     except ValueError:
         raise ParameterError(
             f"cannot read the metric {spec!r}; write it like 'pinball(alpha=0.9)'"
         ) from None
+    return {_PARAMETER_ALIASES.get(key, key): value for key, value in read.items()}

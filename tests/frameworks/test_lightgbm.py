@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import math
+import pickle
+from functools import partial
+
+import joblib
+import lightgbm as lgb
+import numpy as np
+import pytest
+
+import lossary as ls
+from lossary.errors import DomainError
+from lossary.frameworks.lightgbm import Objective, train
+
+PARAMS = {
+    "verbosity": -1,
+    "num_threads": 1,
+    "seed": 0,
+    "deterministic": True,
+}
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(600, 5))
+SIGNAL = X[:, 0] + np.sin(2 * X[:, 1]) + X[:, 2] * X[:, 3]
+WEIGHT = RNG.integers(1, 4, size=600).astype(float)
+
+PARITY = {
+    "regression": ("squared_error", SIGNAL + 0.3 * RNG.normal(size=600)),
+    "binary": ("binary_cross_entropy", (RNG.logistic(size=600) < SIGNAL) * 1.0),
+    "poisson": ("poisson", RNG.poisson(np.exp(SIGNAL / 2)) * 1.0),
+    "tweedie": ("tweedie(power=1.5)", RNG.poisson(np.exp(SIGNAL / 2)) * 1.5),
+    "multiclass": ("cross_entropy", np.digitize(SIGNAL, [-1.0, 1.0])),
+}
+
+
+@pytest.mark.parametrize("weight", [None, WEIGHT], ids=["unweighted", "weighted"])
+@pytest.mark.parametrize("builtin", PARITY)
+def test_equals_the_builtin_objective(builtin, weight):
+    loss, y = PARITY[builtin]
+    params = {**PARAMS, "objective": builtin}
+    if builtin == "multiclass":
+        params["num_class"] = 3
+    if builtin == "tweedie":
+        params["tweedie_variance_power"] = 1.5
+    theirs = lgb.train(params, lgb.Dataset(X, y, weight=weight), 30).predict(X)
+    ours = train(
+        loss, X, y, sample_weight=weight, params=PARAMS, num_boost_round=30
+    ).predict(X)
+    assert ours.shape == theirs.shape
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("builtin", ["regression", "poisson", "multiclass"])
+def test_an_integer_weight_repeats_a_row(builtin):
+    loss, y = PARITY[builtin]
+    rows = np.repeat(np.arange(600), WEIGHT.astype(int))
+    params = {**PARAMS, "min_data_in_leaf": 1, "min_sum_hessian_in_leaf": 20.0}
+    # Bins come from the rows, so both must be cut alike.
+    binned = np.round(X * 4) / 4
+    weighted = train(
+        loss, binned, y, sample_weight=WEIGHT, params=params, num_boost_round=5
+    )
+    repeated = train(loss, binned[rows], y[rows], params=params, num_boost_round=5)
+    np.testing.assert_allclose(
+        weighted.predict(binned), repeated.predict(binned), rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+@pytest.mark.parametrize(("loss", "tau"), [("absolute_error", 0.5), ("pinball", 0.9)])
+def test_a_loss_without_curvature_learns_at_every_scale(loss, tau, scale):
+    y = scale * PARITY["regression"][1]
+    bound = loss if loss == "absolute_error" else f"pinball(tau={tau})"
+    params = {**PARAMS, "objective": "quantile", "alpha": tau}
+    theirs = lgb.train(params, lgb.Dataset(X, y), 100).predict(X)
+    ours = train(bound, X, y, params=PARAMS).predict(X)
+    metric = ls.pinball(tau=tau)
+    assert metric(y, ours) <= 1.01 * metric(y, theirs)
+
+
+@pytest.mark.parametrize("delta", [0.1, 1.0, 100.0])
+def test_robust_losses_learn_far_from_their_own_scale(delta):
+    y = 100 * PARITY["regression"][1]
+    for loss in (ls.huber(delta=delta), ls.log_cosh):
+        model = train(loss, X, y, params=PARAMS)
+        constant = np.full_like(y, loss.best_constant(y))
+        assert loss(y, model.predict(X)) < 0.3 * loss(y, constant)
+
+
+@pytest.mark.parametrize("loss", ["hinge", "squared_hinge", "exponential", "dice",
+                                  "binary_focal"])  # fmt: skip
+def test_every_binary_loss_learns(loss):
+    y = PARITY["binary"][1]
+    p = train(loss, X, y, params=PARAMS, num_boost_round=50).predict(X)
+    assert ((p > 0) & (p < 1)).all()
+    # Dice favours the positive class, the others only its more likely rows.
+    assert ((p > 0.5) == y).mean() > (0.75 if loss == "dice" else 0.85)
+
+
+def test_the_scikit_learn_classes_apply_weights_once():
+    y = PARITY["regression"][1]
+    objective = Objective("squared_error", scale=0.5)
+    ours = lgb.LGBMRegressor(n_estimators=20, objective=objective, **PARAMS)
+    theirs = lgb.LGBMRegressor(n_estimators=20, **PARAMS)
+    theirs.set_params(boost_from_average=False)
+    for model in (ours, theirs):
+        model.fit(X, y, sample_weight=WEIGHT)
+    np.testing.assert_allclose(ours.predict(X), theirs.predict(X), rtol=1e-5, atol=1e-6)
+
+
+def test_start_and_response_serve_the_scikit_learn_classes():
+    y = PARITY["poisson"][1]
+    objective = Objective("poisson")
+    model = lgb.LGBMRegressor(n_estimators=20, objective=objective, **PARAMS)
+    start = objective.start(y)
+    assert start == pytest.approx(math.log(y.mean()))
+    model.fit(X, y, init_score=np.full(len(y), start))
+    expected = train("poisson", X, y, params=PARAMS, num_boost_round=20).predict(X)
+    np.testing.assert_allclose(
+        objective.response(start + model.predict(X)), expected, rtol=1e-12
+    )
+
+
+def test_scale_alone_changes_no_tree():
+    y = PARITY["regression"][1]
+    one, eight = (
+        train(Objective("squared_error", scale=s), X, y, params=PARAMS).predict(X)
+        for s in (1.0, 8.0)
+    )
+    np.testing.assert_allclose(one, eight, rtol=1e-6)
+
+
+def test_early_stopping_sees_the_loss_of_the_validation_set():
+    y = PARITY["poisson"][1]
+    seen: dict[str, dict[str, list[float]]] = {}
+    stop = lgb.early_stopping(5, verbose=False)
+    model = train(
+        "poisson", X[:400], y[:400], params=PARAMS, num_boost_round=500,
+        valid=[(X[400:], y[400:])], callbacks=[stop, lgb.record_evaluation(seen)],
+    )  # fmt: skip
+    best = model.booster.best_iteration
+    assert 0 < best < 500
+    logged = seen["valid_0"]["poisson"][best - 1]
+    z = model.scores(X[400:])
+    assert logged == pytest.approx(float(ls.poisson(y[400:], z)), rel=1e-6)
+
+
+def test_a_class_missing_from_the_rows_keeps_its_column():
+    y = np.where(PARITY["multiclass"][1] == 2, 1, PARITY["multiclass"][1])
+    p = train("cross_entropy", X, y, params=PARAMS, n_classes=3).predict(X)
+    assert p.shape == (600, 3)
+    assert (p[:, 2] < 1e-6).all()
+    np.testing.assert_allclose(p.sum(axis=1), 1)
+
+
+def test_targets_that_the_loss_is_not_defined_on_are_named():
+    with pytest.raises(DomainError, match=r"counts or amounts.*-1 in row 3"):
+        train("poisson", X[:5], [0, 1, 2, -1, 3])
+
+
+def test_pickles():
+    objective = Objective(ls.huber(delta=2.0), scale=0.25)
+    twin = pickle.loads(pickle.dumps(objective))
+    assert repr(twin) == repr(objective)
+    y = PARITY["regression"][1]
+    model = train(objective, X, y, params=PARAMS, num_boost_round=3)
+    again = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(model.predict(X), again.predict(X))
+
+
+def test_works_in_other_processes():
+    fit = partial(
+        train, Objective("poisson"), X, PARITY["poisson"][1], params=PARAMS,
+        num_boost_round=3,
+    )  # fmt: skip
+    there = joblib.Parallel(n_jobs=2, backend="loky")([joblib.delayed(fit)()] * 2)
+    for model in there:
+        np.testing.assert_array_equal(model.predict(X), fit().predict(X))
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1e6])
+def test_the_target_s_unit_is_no_hyperparameter(scale):
+    y = PARITY["regression"][1]
+    one, other = (
+        train("absolute_error", X, c * y, params=PARAMS).predict(X) / c
+        for c in (1.0, scale)
+    )
+    assert ls.absolute_error(one, other) < 0.02 * ls.absolute_error(y, one * 0)

@@ -1,0 +1,108 @@
+"""How far values and derivatives are from 50 digits, on the edge grid.
+
+``make accuracy`` prints the worst case per loss × framework × dtype.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from lossary.loss import Loss
+
+from laws.cases import VARIANTS, edges
+from laws.frameworks import FRAMEWORKS, Framework
+from laws.oracle import beside, rounded, truth
+
+LIMITS = {
+    ("value", "float64"): 1e-14,
+    ("gradient", "float64"): 1e-14,
+    ("curvature", "float64"): 1e-12,
+    ("value", "float32"): 1e-6,
+    ("gradient", "float32"): 1e-6,
+    ("curvature", "float32"): 1e-6,
+}
+
+
+@dataclass(frozen=True)
+class Worst:
+    """The largest error of one quantity, and where it is."""
+
+    error: float
+    place: str = ""
+
+
+def error(got: float, true: Any, dtype: str) -> float:
+    """Return the relative error, or the absolute one where that is smaller."""
+    expected = rounded(true, dtype)
+    if got == expected or (got != got and expected != expected):
+        return 0.0
+    if not (np.isfinite(got) and np.isfinite(expected)):
+        return _next_to_overflow(got, expected, dtype)
+    off = abs(float(got) - true) if abs(expected) else abs(float(got))
+    return float(min(off, off / abs(true) if true else off))
+
+
+def _next_to_overflow(got: float, expected: float, dtype: str) -> float:
+    """Allow either of the largest number and infinity where rounding decides."""
+    top = float(np.finfo(dtype).max)
+    near = [x for x in (got, expected) if np.isfinite(x)]
+    same_sign = np.sign(got) == np.sign(expected)
+    return 0.0 if near and same_sign and abs(near[0]) > 0.99 * top else np.inf
+
+
+def measure(loss: Loss, framework: Framework, dtype: str) -> dict[str, Worst]:
+    """Return the worst error of value, gradient and curvature."""
+    inputs = edges(loss, dtype)
+    values, gradients, curvatures = truth(loss, dtype)
+    found = {
+        "value": (framework.items(loss, inputs.y, inputs.z), values),
+        "gradient": (framework.gradient(loss, inputs.y, inputs.z), gradients),
+    }
+    if framework.curvature is not None:
+        bends = framework.curvature(loss, inputs.y, inputs.z)
+        found["curvature"] = bends, curvatures
+    return {what: _worst(loss, what, inputs, *pair, dtype) for what, pair in found.items()}
+
+
+def _worst(
+    loss: Loss, what: str, inputs: Any, got: np.ndarray, true: Any, dtype: str
+) -> Worst:
+    """Return the largest error of one quantity."""
+    flat = [t for row in true for t in (row if isinstance(row, list) else [row])]
+    got = np.asarray(got, dtype=np.float64).ravel()
+    assert got.size == len(flat), f"{got.size} results for {len(flat)} true values"
+    errors = [error(g, t, dtype) for g, t in zip(got, flat, strict=True)]
+    if loss.structure.name == "pointwise":
+        node = getattr(loss.formula, what)
+        for i, e in enumerate(errors):
+            if not e <= LIMITS[what, dtype] and np.isfinite(inputs.z[i]):
+                sides = beside(loss, node, float(inputs.y[i]), float(inputs.z[i]), dtype)
+                errors[i] = min(e, *(error(got[i], t, dtype) for t in sides))
+    i = int(np.nanargmax([np.inf if e != e else e for e in errors]))
+    width = got.size // len(inputs.z) if got.size >= len(inputs.z) else got.size
+    row = i // max(width, 1)
+    place = f"y={inputs.y[row]} z={inputs.z[row]}: {got[i]!r}, true {float(flat[i])!r}"
+    return Worst(errors[i], place)
+
+
+def main() -> None:
+    """Print the table."""
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+    print(f"{'loss':42} {'framework':11} {'dtype':8} {'value':>9} {'gradient':>9} {'curvature':>9}")
+    for loss in VARIANTS:
+        for framework in FRAMEWORKS.values():
+            for dtype in ("float64", "float32"):
+                worst = measure(loss, framework, dtype)
+                cells = " ".join(f"{w.error:9.1e}" for w in worst.values())
+                print(f"{loss!r:42} {framework.name:11} {dtype:8} {cells}")
+                for what, w in worst.items():
+                    if w.error > LIMITS[what, dtype]:
+                        print(f"    {what} above {LIMITS[what, dtype]:.0e} at {w.place}")
+
+
+if __name__ == "__main__":
+    main()
