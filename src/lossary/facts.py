@@ -143,7 +143,8 @@ def _mask_lines(loss: Loss, reach: float) -> Iterator[Line]:
     for _ in range(4):
         mask, base, way = (rng.integers(0, 2, 4), rng.normal(size=4), rng.normal(size=4))
         if loss.form == "probability":
-            base, way = np.zeros(4), np.ones(4)
+            base, way = rng.uniform(0.3, 0.7, 4), rng.uniform(-0.3, 0.3, 4)
+            steps = np.linspace(-1, 1, 201)
         z = base + steps[:, None] * way
         yield np.tile(mask.astype(float), (len(z), 1)), z, way
 

@@ -11,6 +11,7 @@ from typing import Any
 from lossary import losses
 from lossary.errors import NameLookupError, ParameterError, nearest
 from lossary.loss import Loss
+from lossary.names import alias, known
 
 
 @lru_cache(maxsize=1)
@@ -124,12 +125,8 @@ def _named(name: str, options: dict[str, Any]) -> Any:
     loss = registry().get(name)
     if loss is not None:
         return loss(**options) if options else loss
-    from lossary.names import alias
-
-    found = alias(name, options)
+    found = alias(name, options, registry())
     if found is None:
-        from lossary.names import known
-
         raise NameLookupError(
             f"no loss is called {name!r}; {nearest(name, [*registry(), *known()])}"
         )

@@ -47,7 +47,10 @@ class Signature:
         cut, end = len(target) - own, len(prediction) - other
         if target[:cut] != prediction[:end]:
             return False
-        return not (own and other) or target[cut:] == prediction[end:]
+        if own and other:
+            return target[cut:] == prediction[end:]
+        # One class is not a choice: (n,) against (n, 1) is a mistake, not a loss of 0.
+        return 1 not in prediction[end:]
 
 
 def paired(

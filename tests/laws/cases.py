@@ -23,7 +23,8 @@ def variants() -> list[Loss]:
             option = "from_log" if form == "positive" else "from_logits"
             found.append(loss(**{option: False}))
         for name, param in loss.definition.params.items():
-            found.extend(loss(**{name: value}) for value in _others(param))
+            others = [v for v in _others(param) if v != param.default]
+            found.extend(loss(**{name: value}) for value in others)
     return found
 
 

@@ -67,7 +67,8 @@ def beside(loss: Loss, node: Node, y: float, z: float, dtype: str) -> list[Any]:
     """Return the truth a rounding to either side: a jump may fall in between."""
     eps = 4 * float(np.finfo(dtype).eps)
     step = eps * max(abs(y), abs(z))
-    return [at(loss, node, y=y, z=z + way) for way in (-step, step)]
+    sides = [at(loss, node, y=y, z=z + way) for way in (-step, step)]
+    return [t for t in sides if t == t]
 
 
 def _row(loss: Loss, y: Any, z: np.ndarray) -> tuple[Any, list[Any], list[Any]]:

@@ -28,6 +28,7 @@ NAMESPACE = SimpleNamespace(
     any=_reduction(tf.reduce_any),
     arange=lambda stop, dtype=None: tf.range(stop, dtype=dtype),
     argmax=lambda x, axis: tf.argmax(x, axis=axis),
+    broadcast_to=tf.broadcast_to,
     exp=tf.exp,
     expand_dims=lambda x, axis: tf.expand_dims(x, axis),
     int64=tf.int64,

@@ -21,7 +21,7 @@ POINTS = 161
 _WINDOWS = {
     "log": (-3.0, 2.5),
     "positive": (0.05, 5.0),
-    "above_minus_one": (-0.9, 5.0),
+    "above_minus_one": (-0.5, 5.0),
     "probability": (0.005, 0.995),
     "class_probability": (0.005, 0.995),
 }

@@ -160,7 +160,9 @@ def _balanced(loss: Loss, shares: np.ndarray) -> np.ndarray:
     gradient = library_of(shares).run(formula.gradient, (*formula.inputs, *formula.params))
 
     def pull(p: np.ndarray) -> np.ndarray:
-        """Return -dl/dp of the true class: from the slope in its log-odds."""
+        """Return -dl/dp of the true class, be it from the slope in its log-odds."""
+        if loss.form == "class_probability":
+            return np.asarray(-gradient(p, p, *loss.params))
         u = np.log(p) - np.log1p(-p)
         return -gradient(u, u, *loss.params) / (p * (1 - p))
 

@@ -23,6 +23,12 @@ class ItemStructure:
     signatures: tuple[Signature, ...]
     inputs: tuple[str, ...] = ("y", "z")
 
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and vars(other) == vars(self)
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.signatures))
+
     # -- what a family provides -----------------------------------------------------
 
     def items(self, loss: Loss, batch: Batch) -> Any:
@@ -118,8 +124,7 @@ class ItemStructure:
             shares = counting.counted(batch.lib.namespace(items).ones_like(items))
             rows = counting.row_scale(reduction, items)
             shares = shares if rows is None else rows * shares
-            numerator = batch.lib.total(batch.counting.counted(shares * items)
-                                        if rows is not None else counting.counted(items))
+            numerator = batch.lib.total(shares * items)
             gradient = self._weighted(batch, shares * scale, gradient)
             fused = numerator, into(batch.returned(gradient), out)
         numerator, gradient = fused

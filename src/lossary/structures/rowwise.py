@@ -44,12 +44,6 @@ class Rowwise(ItemStructure):
     def __init__(self, *signatures: Signature) -> None:
         self.signatures = signatures
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Rowwise) and self.signatures == other.signatures
-
-    def __hash__(self) -> int:
-        return hash(self.signatures)
-
     def indexed(self, signature: Signature) -> bool:
         """Say whether the target holds class numbers."""
         return signature == LABELS
@@ -164,6 +158,7 @@ def _seen(loss: Loss, batch: Batch) -> tuple[Library, Any, Any]:
         hit, valid = _hits(lib, batch.y, z)
         xp = lib.namespace(z)
         true = xp.sum(xp.where(hit, z, xp.zeros_like(z)), axis=-1)
+        valid = valid & xp.all(z == z, axis=-1)  # no NaN of another class is forgotten
         return lib, _or_nan(xp, valid, true), hit
     if labels:
         return lib, *label_odds(lib, batch.y, z)
@@ -260,11 +255,8 @@ def _on_probabilities(
 ) -> tuple[Any, Any, Any]:
     if not labels:
         return xp.sum(f, axis=-1), a, c
-    zero = xp.zeros_like(a)
-    a, c = (
-        xp.where(hit, xp.expand_dims(x, axis=-1), xp.expand_dims(zero, axis=-1))
-        for x in (a, c)
-    )
+    rest = xp.expand_dims(xp.where(a == a, xp.zeros_like(a), a), axis=-1)
+    a, c = (xp.where(hit, xp.expand_dims(x, axis=-1), rest) for x in (a, c))
     return f, a, c
 
 

@@ -27,6 +27,7 @@ from lossary.workbench.scores import Array
 from lossary.workbench.trial import Trial
 
 FORMAT = 1
+_PARTIAL = ".part"
 
 Result = tuple[Trial, Array | None]
 
@@ -59,6 +60,7 @@ class Store:
             settings = {"format": FORMAT, "fixed": fixed, "asked": asked}
             text = json.dumps(settings, indent=1, ensure_ascii=False) + "\n"
             _replace(path / "study.json", lambda file: file.write(text.encode()))
+            (path / "oof").mkdir(exist_ok=True)
             self._results = _read(path)
 
     def __contains__(self, key: str) -> bool:
@@ -90,9 +92,9 @@ def _claim(path: Path, fixed: dict[str, Any]) -> None:
             )
     elif path.exists() and not path.is_dir():
         raise DataError(f"{path} is a file; a study is stored in a folder")
-    elif path.exists() and any(path.iterdir()):
+    elif path.exists() and any(f.suffix != _PARTIAL for f in path.iterdir()):
         raise DataError(f"{path} holds other files; give a new or an empty folder")
-    (path / "oof").mkdir(parents=True, exist_ok=True)
+    path.mkdir(parents=True, exist_ok=True)
 
 
 def _settings(file: Path) -> dict[str, Any]:
@@ -125,17 +127,17 @@ def _read(path: Path) -> dict[str, Result]:
             trial = Trial(**json.loads(line))
         except ValueError:  # cut short by a kill
             continue
-        if trial.failure:
-            found[trial.key] = trial, None
-        else:
-            with np.load(path / "oof" / f"{trial.key}.npz") as kept:
+        predictions = path / "oof" / f"{trial.key}.npz"
+        # A failure is on record and is tried again: its cause may have gone.
+        if not trial.failure and predictions.exists():
+            with np.load(predictions) as kept:
                 found[trial.key] = trial, kept["predictions"]
     return found
 
 
 def _replace(file: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Write a file as a whole: nobody ever sees a part of it."""
-    partial = file.with_name(f"{file.name}.{os.getpid()}.part")
+    partial = file.with_name(f"{file.name}.{os.getpid()}{_PARTIAL}")
     with partial.open("wb") as handle:
         write(handle)
         handle.flush()
