@@ -32,7 +32,7 @@ _WORKBENCH = {
     "compare": "lossary.workbench.compare",
 }
 
-__all__ = [  # noqa: PLE0604 - the losses export themselves
+__all__ = [
     "Loss",
     "LossaryError",
     "LossaryWarning",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 CHECKS = ("raise", "warn", "off")
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)  # made at every call: freezing would cost a microsecond
 class Batch:
     """Targets and predictions, ready to be computed with.
 
@@ -65,9 +65,7 @@ def prepare(
     lib = library_of(y_true, y_pred)
     y, z = lib.asarray(y_true, y_pred), lib.asarray(y_pred, y_true)
     structure = loss.structure
-    signature = paired(
-        loss.name, structure.signatures, lib.shape(y), lib.shape(z)
-    )
+    signature = paired(loss.name, structure.signatures, lib.shape(y), lib.shape(z))
     dtype, y, z = _same_float(lib, y, z, structure.indexed(signature))
     shape = structure.count_shape(lib.shape(y), lib.shape(z))
     counting = _counting(loss.name, lib, z, shape, sample_weight, mask, check)
@@ -200,7 +198,7 @@ def only_counted(bad: np.ndarray, counting: Counting) -> np.ndarray:
     keep = None if counting.keep is None else counting.lib.concrete(counting.keep)
     if keep is None:
         return bad
-    return bad & (keep if keep.ndim == bad.ndim else keep[..., None])
+    return np.asarray(bad & (keep if keep.ndim == bad.ndim else keep[..., None]))
 
 
 def _report(

@@ -8,7 +8,7 @@ from typing import Any
 
 from lossary.errors import ParameterError
 from lossary.loss import Loss
-from lossary.reduction import Sums
+from lossary.parameters import Param
 
 Term = tuple[float, Loss]
 
@@ -140,12 +140,10 @@ def terms_of(loss: Loss | Combination) -> Sequence[Term]:
 
 def combine(terms: Sequence[Term]) -> Combination:
     """Make a weighted sum, with the factors checked."""
-    for factor, loss in terms:
-        if not isinstance(factor, (int, float)) or not factor > 0:
-            raise ParameterError(
-                f"{loss.name} can be multiplied by a number above 0, got {factor!r}"
-            )
-    return Combination(tuple((float(f), loss) for f, loss in terms))
+    factor = Param(1.0, gt=0)
+    return Combination(
+        tuple((factor.checked("factor", f, loss.name), loss) for f, loss in terms)
+    )
 
 
-__all__ = ["CombinedSums", "Combination", "Sums", "combine", "terms_of"]
+__all__ = ["Combination", "CombinedSums", "Sums", "combine", "terms_of"]

@@ -3,16 +3,16 @@
 ::
 
     LossaryError
-    ├── ShapeError(ValueError)        two arrays whose shapes a loss cannot pair
-    ├── DomainError(ValueError)       a value outside what a loss or metric is defined on
-    ├── KindError(TypeError)          an array of a type or dtype that cannot be used
-    ├── ParameterError(ValueError)    a parameter or option that is unknown or out of range
-    ├── NameLookupError(LookupError)  a loss, metric, column or file that is not there
-    ├── FormulaError(TypeError)       a formula that steps outside the vocabulary
-    ├── DataError(ValueError)         a data set that cannot be used as it is
+    ├── ShapeError(ValueError)          two shapes that a loss cannot pair
+    ├── DomainError(ValueError)         a value where nothing is defined
+    ├── KindError(TypeError)            an array of an unusable type or dtype
+    ├── ParameterError(ValueError)      an option, unknown or out of range
+    ├── NameLookupError(LookupError)    a name or a file that is not there
+    ├── FormulaError(TypeError)         a formula outside the vocabulary
+    ├── DataError(ValueError)           a data set that cannot be used as it is
     └── MissingExtraError(ImportError)  an optional library that is not installed
 
-    LossaryWarning(UserWarning)       the same sentences, under ``check="warn"``
+    LossaryWarning(UserWarning)         the same sentences, under ``check="warn"``
 
 A message is one sentence: what was given, what is allowed, how to mend it. The
 command line prints the message alone and exits with code 2.

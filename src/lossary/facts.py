@@ -141,7 +141,11 @@ def _mask_lines(loss: Loss, reach: float) -> Iterator[Line]:
     rng = np.random.default_rng(0)
     steps = np.unique(_steps(loss, min(reach, 1e3)))
     for _ in range(4):
-        mask, base, way = (rng.integers(0, 2, 4), rng.normal(size=4), rng.normal(size=4))
+        mask, base, way = (
+            rng.integers(0, 2, 4),
+            rng.normal(size=4),
+            rng.normal(size=4),
+        )
         if loss.form == "probability":
             base, way = rng.uniform(0.3, 0.7, 4), rng.uniform(-0.3, 0.3, 4)
             steps = np.linspace(-1, 1, 201)

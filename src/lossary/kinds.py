@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -38,15 +39,10 @@ class Kind:
     hint: str = ""
     whole: bool = False
 
-    @property
+    @cached_property
     def bounded(self) -> bool:
         """Whether any number is illegal."""
-        return self.low > -math.inf or self.high < math.inf or self.pole
-
-    @property
-    def pole(self) -> bool:
-        """Whether one value inside the range is illegal."""
-        return self.excluded is not None
+        return self.low > -math.inf or self.high < math.inf or self.excluded is not None
 
     def outside(self, values: np.ndarray) -> np.ndarray:
         """Mark the values that this kind does not allow; NaN is never marked."""

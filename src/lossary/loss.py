@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lossary.arrays import library
@@ -27,22 +28,44 @@ class Structure(Protocol):
     signatures: tuple[Signature, ...]
     inputs: tuple[str, ...]
 
-    def indexed(self, signature: Signature) -> bool: ...
+    def indexed(self, signature: Signature) -> bool:
+        """Say whether the target holds class numbers."""
+
     def count_shape(
         self, target: tuple[int, ...], prediction: tuple[int, ...]
-    ) -> tuple[int, ...]: ...
-    def kinds(self, loss: Loss, signature: Signature) -> tuple[Kind, Kind]: ...
+    ) -> tuple[int, ...]:
+        """Return the shape that weights and masks belong to."""
+
+    def kinds(self, loss: Loss, signature: Signature) -> tuple[Kind, Kind]:
+        """Return the kinds of target and prediction."""
+
     def suspicions(
         self, loss: Loss, lib: Any, y: Any, z: Any, signature: Signature, counting: Any
-    ) -> list[str]: ...
-    def value(self, loss: Loss, batch: Batch, reduction: str, empty: str) -> Any: ...
-    def sums(self, loss: Loss, batch: Batch, reduction: str) -> Any: ...
+    ) -> list[str]:
+        """Say what else is surely wrong with the values."""
+
+    def value(self, loss: Loss, batch: Batch, reduction: str, empty: str) -> Any:
+        """Return the reduced loss."""
+
+    def sums(self, loss: Loss, batch: Batch, reduction: str) -> Any:
+        """Return what merges."""
+
     def value_and_grad(
         self, loss: Loss, batch: Batch, reduction: str, empty: str, out: Any
-    ) -> tuple[Any, Any]: ...
-    def grad_and_hess(self, loss: Loss, batch: Batch) -> tuple[Any, Any]: ...
-    def best_constant(self, loss: Loss, y: Any, sample_weight: Any) -> Any: ...
-    def latex(self, loss: Loss, what: str) -> str: ...
+    ) -> tuple[Any, Any]:
+        """Return the reduced loss and its gradient in the prediction."""
+
+    def grad_and_hess(self, loss: Loss, batch: Batch) -> tuple[Any, Any]:
+        """Return gradient and curvature per item."""
+
+    def best_constant(self, loss: Loss, y_true: Any, sample_weight: Any) -> Any:
+        """Return the constant prediction of the least loss."""
+
+    def linked(self, loss: Loss) -> Loss:
+        """Return the loss as a function of its link-space score."""
+
+    def latex(self, loss: Loss, what: str) -> str:
+        """Print value, gradient or curvature."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +100,6 @@ class Definition:
     elicits: str = ""
     link: str = "identity"
     majoriser: Formula | None = None
-    aliases: tuple[str, ...] = ()
     doc: str = ""
     family: str = ""
 
@@ -86,7 +108,7 @@ class Definition:
 
 
 # Which option picks the form of the prediction, and which form its value picks.
-FORM_OPTIONS = {
+FORM_OPTIONS: dict[str, dict[bool, tuple[str, ...]]] = {
     "from_logits": {
         True: ("logit", "class_logits"),
         False: ("probability", "class_probability"),
@@ -154,23 +176,23 @@ class Loss:
         """The values of the parameters."""
         return dict(zip(self.definition.params, self.values, strict=True))
 
-    @property
+    @cached_property
     def formula(self) -> Formula:
         """The formula for the kind of prediction that is bound."""
         return self.definition.forms[self.form]
 
-    @property
+    @cached_property
     def params(self) -> tuple[float, ...]:
         """The values of the formula's parameters, in the formula's order."""
         values = self.parameters
         return tuple(values[p] for p in self.formula.params)
 
-    @property
+    @cached_property
     def prediction(self) -> Kind:
         """The kind of the prediction."""
         return kind(self.form)
 
-    @property
+    @cached_property
     def target(self) -> Kind:
         """The kind of the target."""
         return kind(self.definition.target)
@@ -210,7 +232,7 @@ class Loss:
         return replace(self, form=form, values=tuple(values.values()))
 
     def linked(self) -> Loss:
-        """Return the loss as a function of the score that a model adds up.
+        r"""Return the loss as a function of the score that a model adds up.
 
         A squared log error compares predictions above -1; a booster or a linear model
         predicts z = log(1 + p), over the whole line.
@@ -219,11 +241,12 @@ class Loss:
         --------
         >>> import lossary as ls
         >>> ls.squared_log_error.linked().latex()
-        '\\\\left(z - \\\\log\\\\left(1 + y\\\\right)\\\\right)^{2}'
+        '\\left(z - \\log\\left(1 + y\\right)\\right)^{2}'
         """
         return self.structure.linked(self)
 
     def form_options(self) -> list[str]:
+        """Name the options that pick the kind of prediction, if there is a choice."""
         forms = self.definition.forms
         return sorted({_option_of(f) for f in forms if len(forms) > 1})
 
@@ -249,7 +272,10 @@ class Loss:
     ) -> Any:
         """Compute on data, or bind parameters."""
         if "y_true" in options or "y_pred" in options:
-            data = (*data, *(options.pop(k) for k in ("y_true", "y_pred") if k in options))
+            data = (
+                *data,
+                *(options.pop(k) for k in ("y_true", "y_pred") if k in options),
+            )
         loss = self.bind(**options) if options else self
         if not data:
             return loss

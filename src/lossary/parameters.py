@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+import operator
 from dataclasses import dataclass
 
 from lossary.errors import ParameterError
 
 _BOUNDS = {
-    "gt": ("greater than", lambda v, b: v > b),
-    "ge": ("at least", lambda v, b: v >= b),
-    "lt": ("less than", lambda v, b: v < b),
-    "le": ("at most", lambda v, b: v <= b),
+    "gt": ("greater than", operator.gt),
+    "ge": ("at least", operator.ge),
+    "lt": ("less than", operator.lt),
+    "le": ("at most", operator.le),
 }
 
 
@@ -97,5 +98,7 @@ class Choice:
     def checked(self, name: str, value: object, owner: str) -> str:
         """Return the word, or say what is allowed."""
         if value not in self.options:
-            raise ParameterError(f"{owner}: {name} must be {self.limits}, got {value!r}")
+            raise ParameterError(
+                f"{owner}: {name} must be {self.limits}, got {value!r}"
+            )
         return str(value)

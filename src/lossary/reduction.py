@@ -80,7 +80,9 @@ def quotient(numerator: Any, denominator: Any, empty: str) -> Any:
             nothing_left(empty)
     xp = lib.namespace(denominator)
     one = xp.ones_like(denominator)
-    return xp.where(is_empty, 0 * numerator, numerator / xp.where(is_empty, one, denominator))
+    return xp.where(
+        is_empty, 0 * numerator, numerator / xp.where(is_empty, one, denominator)
+    )
 
 
 def nothing_left(empty: str) -> float:
@@ -103,7 +105,7 @@ def checked_policy(reduction: str, empty: str) -> None:
         raise ParameterError(f"empty must be one of {EMPTY}, got {empty!r}")
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Counting:
     """Which items count, and how much: weights, kept rows, and what divides them.
 

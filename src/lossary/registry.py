@@ -9,9 +9,9 @@ from functools import lru_cache
 from typing import Any
 
 from lossary import losses
+from lossary.aliases import alias, known
 from lossary.errors import NameLookupError, ParameterError, nearest
 from lossary.loss import Loss
-from lossary.names import alias, known
 
 
 @lru_cache(maxsize=1)

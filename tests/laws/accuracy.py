@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from lossary.loss import Loss
 
 from laws.cases import VARIANTS, edges
 from laws.frameworks import FRAMEWORKS, Framework
 from laws.oracle import beside, rounded, truth
+from lossary.loss import Loss
 
 LIMITS = {
     ("value", "float64"): 1e-14,
@@ -63,7 +63,9 @@ def measure(loss: Loss, framework: Framework, dtype: str) -> dict[str, Worst]:
     if framework.curvature is not None:
         bends = framework.curvature(loss, inputs.y, inputs.z)
         found["curvature"] = bends, curvatures
-    return {what: _worst(loss, what, inputs, *pair, dtype) for what, pair in found.items()}
+    return {
+        what: _worst(loss, what, inputs, *pair, dtype) for what, pair in found.items()
+    }
 
 
 def _worst(
@@ -78,7 +80,9 @@ def _worst(
         node = getattr(loss.formula, what)
         for i, e in enumerate(errors):
             if not e <= LIMITS[what, dtype] and np.isfinite(inputs.z[i]):
-                sides = beside(loss, node, float(inputs.y[i]), float(inputs.z[i]), dtype)
+                sides = beside(
+                    loss, node, float(inputs.y[i]), float(inputs.z[i]), dtype
+                )
                 errors[i] = min(e, *(error(got[i], t, dtype) for t in sides))
     i = int(np.nanargmax([np.inf if e != e else e for e in errors]))
     width = got.size // len(inputs.z) if got.size >= len(inputs.z) else got.size
@@ -92,16 +96,19 @@ def main() -> None:
     import jax
 
     jax.config.update("jax_enable_x64", True)
-    print(f"{'loss':42} {'framework':11} {'dtype':8} {'value':>9} {'gradient':>9} {'curvature':>9}")
+    heads = "".join(f"{what:>10}" for what in ("value", "gradient", "curvature"))
+    print(f"{'loss':42} {'framework':11} {'dtype':8}{heads}")
     for loss in VARIANTS:
         for framework in FRAMEWORKS.values():
             for dtype in ("float64", "float32"):
                 worst = measure(loss, framework, dtype)
-                cells = " ".join(f"{w.error:9.1e}" for w in worst.values())
-                print(f"{loss!r:42} {framework.name:11} {dtype:8} {cells}")
+                cells = "".join(f"{w.error:10.1e}" for w in worst.values())
+                print(f"{loss!r:42} {framework.name:11} {dtype:8}{cells}")
                 for what, w in worst.items():
                     if w.error > LIMITS[what, dtype]:
-                        print(f"    {what} above {LIMITS[what, dtype]:.0e} at {w.place}")
+                        print(
+                            f"    {what} above {LIMITS[what, dtype]:.0e} at {w.place}"
+                        )
 
 
 if __name__ == "__main__":

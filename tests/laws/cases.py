@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import lossary as ls
 import numpy as np
+
+import lossary as ls
 from lossary.loss import Loss
 from lossary.parameters import Choice, Param
 from lossary.registry import registry
@@ -115,13 +116,17 @@ def _rows(loss: Loss, kind: Any) -> Inputs:
     scores = _LOGITS if loss.form == "class_logits" else _SHARES
     if by_labels(loss):
         pairs = list(itertools.product(scores, range(3)))
-        return Inputs(np.array([k for _, k in pairs]), np.array([s for s, _ in pairs], kind))
+        return Inputs(
+            np.array([k for _, k in pairs]), np.array([s for s, _ in pairs], kind)
+        )
     pairs = [
         (s, d)
         for s, d in itertools.product(scores, _DISTRIBUTIONS)
         if not any(a == -np.inf and b > 0 for a, b in zip(s, d, strict=True))
     ]
-    return Inputs(np.array([d for _, d in pairs], kind), np.array([s for s, _ in pairs], kind))
+    return Inputs(
+        np.array([d for _, d in pairs], kind), np.array([s for s, _ in pairs], kind)
+    )
 
 
 def _masks(loss: Loss, kind: Any) -> Inputs:
@@ -130,7 +135,9 @@ def _masks(loss: Loss, kind: Any) -> Inputs:
         [[100, -100, 0, 1], [-1, -2, 0, 1], [1, 2, 3, 1e4], [0, 0, 0.5, -30]], kind
     )
     if loss.form == "probability":
-        z = np.array([[1, 0, 0.5, 1], [0.25, 0, 0, 0], [1, 1, 1, 1], [0, 0, 0.5, 1]], kind)
+        z = np.array(
+            [[1, 0, 0.5, 1], [0.25, 0, 0, 0], [1, 1, 1, 1], [0, 0, 0.5, 1]], kind
+        )
     return Inputs(y, z)
 
 
@@ -168,4 +175,13 @@ def _draw(rng: np.random.Generator, kind: str, n: int) -> np.ndarray:
     return rng.normal(size=n) * 2
 
 
-__all__ = ["OVERLAP", "POINTWISE", "ROWWISE", "VARIANTS", "Inputs", "edges", "ls", "random"]
+__all__ = [
+    "OVERLAP",
+    "POINTWISE",
+    "ROWWISE",
+    "VARIANTS",
+    "Inputs",
+    "edges",
+    "ls",
+    "random",
+]

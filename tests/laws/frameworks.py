@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
 from lossary.loss import Loss
 
 Array = np.ndarray
@@ -28,7 +29,9 @@ class Framework:
     curvature: Callable[[Loss, Array, Array], Array] | None = None
 
 
-def _plain(name: str, make: Callable[[Array], Any], back: Callable[[Any], Array]) -> Framework:
+def _plain(
+    name: str, make: Callable[[Array], Any], back: Callable[[Any], Array]
+) -> Framework:
     """A library without autodiff: everything through lossary's own calls."""
 
     def items(loss: Loss, y: Array, z: Array) -> Array:

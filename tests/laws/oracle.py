@@ -6,11 +6,11 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+
+from laws.cases import by_labels, edges
 from lossary.expr.graph import Node, parameter, symbol
 from lossary.expr.reference import Mpmath, evaluate
 from lossary.loss import Loss
-
-from laws.cases import by_labels, edges
 
 M = Mpmath(50)
 FAR = 1e60

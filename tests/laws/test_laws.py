@@ -13,7 +13,9 @@ jax.config.update("jax_enable_x64", True)
 
 every_loss = pytest.mark.parametrize("loss", VARIANTS, ids=repr)
 pointwise = pytest.mark.parametrize("loss", POINTWISE, ids=repr)
-every_framework = pytest.mark.parametrize("framework", FRAMEWORKS.values(), ids=lambda f: f.name)
+every_framework = pytest.mark.parametrize(
+    "framework", FRAMEWORKS.values(), ids=lambda f: f.name
+)
 
 KNOWN_GAPS = {
     ("tweedie(from_log=False)", "float32"): "p**-2.5 overflows float32 at p = 1e-38",
@@ -27,7 +29,10 @@ KNOWN_GAPS = {
 @every_framework
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_accurate(loss, framework, dtype):
-    if (repr(loss), dtype) in KNOWN_GAPS:  # strict: a gap that closes must be struck out
+    if (
+        repr(loss),
+        dtype,
+    ) in KNOWN_GAPS:  # strict: a closed gap is struck out
         with pytest.raises(AssertionError):
             laws.accurate(loss, framework, dtype)
     else:
@@ -51,7 +56,11 @@ def test_in_every_framework(law, loss, framework):
 
 
 @every_loss
-@pytest.mark.parametrize("framework", [f for f in FRAMEWORKS.values() if f.name != "dask"], ids=lambda f: f.name)
+@pytest.mark.parametrize(
+    "framework",
+    [f for f in FRAMEWORKS.values() if f.name != "dask"],
+    ids=lambda f: f.name,
+)
 def test_wrong_values_are_refused(loss, framework):
     laws.wrong_values_are_refused(loss, framework)
 

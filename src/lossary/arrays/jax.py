@@ -31,7 +31,7 @@ class _JAX(Library):
         return jnp.asarray(x)
 
     def default_float(self, x: Any) -> Any:
-        return jnp.float64 if jax.config.jax_enable_x64 else jnp.float32
+        return jax.dtypes.canonicalize_dtype(jnp.float64)
 
     def itemsize(self, dtype: Any) -> int:
         return int(jnp.dtype(dtype).itemsize)

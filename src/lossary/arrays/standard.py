@@ -158,18 +158,14 @@ class Library:
         """Return the compiled text of one formula in this library."""
         return self.run_all((node,), arguments)
 
-    def run_all(
-        self, nodes: tuple[Node, ...], arguments: tuple[str, ...]
-    ) -> Function:
+    def run_all(self, nodes: tuple[Node, ...], arguments: tuple[str, ...]) -> Function:
         """Return the compiled text of formulas that share their subexpressions."""
         key = (nodes, arguments)
         if key not in self._functions:
             self._functions[key] = self._compile(nodes, arguments)
         return self._functions[key]
 
-    def _compile(
-        self, nodes: tuple[Node, ...], arguments: tuple[str, ...]
-    ) -> Function:
+    def _compile(self, nodes: tuple[Node, ...], arguments: tuple[str, ...]) -> Function:
         return compiled("formula", arguments, nodes, self.name)
 
 
@@ -177,9 +173,7 @@ class _Standard(Library):
     def quiet(self) -> AbstractContextManager[Any]:
         return np.errstate(all="ignore")  # for the libraries built on NumPy
 
-    def _compile(
-        self, nodes: tuple[Node, ...], arguments: tuple[str, ...]
-    ) -> Function:
+    def _compile(self, nodes: tuple[Node, ...], arguments: tuple[str, ...]) -> Function:
         text = compiled("formula", (*arguments, "xp"), nodes, "standard")
         return lambda y, z, *params: text(y, z, *params, self.namespace(y, z))
 

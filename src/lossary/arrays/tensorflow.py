@@ -77,7 +77,9 @@ class _TensorFlow(Library):
         return a.dtype if a.dtype.size >= b.dtype.size else b.dtype
 
     def concrete(self, x: Any) -> np.ndarray | None:
-        return x.numpy() if isinstance(x, tf.Tensor) and tf.executing_eagerly() else None
+        return (
+            x.numpy() if isinstance(x, tf.Tensor) and tf.executing_eagerly() else None
+        )
 
     def constant(self, x: Any) -> Any:
         return tf.stop_gradient(x)
@@ -87,11 +89,13 @@ class _TensorFlow(Library):
     ) -> Callable[..., Any]:
         run = self.run(node, (*formula.inputs, *formula.params))
 
-        @tf.custom_gradient
+        @tf.custom_gradient  # type: ignore[untyped-decorator]
         def items(y: Any, z: Any) -> Any:
             def pull(upstream: Any) -> Any:
-                return [self._pull(node, n, formula, params, y, z, upstream)
-                        for n in formula.inputs]
+                return [
+                    self._pull(node, n, formula, params, y, z, upstream)
+                    for n in formula.inputs
+                ]
 
             return run(y, z, *params), pull
 

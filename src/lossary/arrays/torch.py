@@ -17,9 +17,7 @@ from lossary.expr.graph import Node, is_const, symbol
 class Derived:
     """A formula and its parameters: the Python-side argument of `Elementwise`."""
 
-    def __init__(
-        self, node: Node, formula: Formula, params: tuple[float, ...]
-    ) -> None:
+    def __init__(self, node: Node, formula: Formula, params: tuple[float, ...]) -> None:
         self.node, self.formula, self.params = node, formula, params
         self.text = LIBRARY.run(node, (*formula.inputs, *formula.params))
         self._slopes: dict[int, Derived | None] = {}
@@ -62,7 +60,7 @@ class Elementwise(torch.autograd.Function):
         ctx.save_for_forward(y, z)
 
     @staticmethod
-    def backward(ctx: Any, upstream: torch.Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, upstream: torch.Tensor) -> Any:
         """Pull a gradient back through the derived formulas."""
         y, z = ctx.saved_tensors
         results: list[torch.Tensor | None] = [None, None]
@@ -92,7 +90,7 @@ def values(derived: Derived, y: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
     """Compute a derived formula so that gradients flow through it."""
     compiling = torch.compiler.is_compiling()
     function = Elementwise if compiling else ElementwiseBothModes
-    result: torch.Tensor = function.apply(derived, y, z)
+    result: torch.Tensor = function.apply(derived, y, z)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -141,7 +139,9 @@ class _Torch(Library):
         if torch._C._functorch.maybe_current_level() is not None:
             return None
         value = x.detach().cpu()
-        return value.float().numpy() if value.dtype == torch.bfloat16 else value.numpy()
+        if value.dtype == torch.bfloat16:  # NumPy has no such dtype
+            value = value.float()
+        return np.asarray(value)
 
     def arange(self, stop: int, like: Any) -> Any:
         return torch.arange(stop, device=like.device)

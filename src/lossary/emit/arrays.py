@@ -113,5 +113,3 @@ def compiled(
     result: Callable[..., Any] = namespace[name]
     result.__lossary_source__ = text  # type: ignore[attr-defined]
     return result
-
-

@@ -5,8 +5,7 @@ from __future__ import annotations
 from lossary.expr.graph import Node
 
 GREEK = frozenset(
-    "alpha beta gamma delta epsilon zeta eta theta kappa lambda mu nu xi rho sigma "
-    "tau phi chi psi omega".split()
+    ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "kappa", "lambda", "mu", "nu", "xi", "rho", "sigma", "tau", "phi", "chi", "psi", "omega"]
 )
 SUM, PRODUCT, POWER, ATOM = range(4)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import struct
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from lossary.errors import FormulaError
@@ -178,25 +178,28 @@ def is_scalar(node: Node) -> bool:
     return all(is_scalar(a) for a in node.args)
 
 
+def _number(node: Node) -> float:
+    """Return the value of a constant."""
+    assert node.value is not None
+    return node.value
+
+
 def _is_power_of_two(node: Node) -> bool:
-    return (
-        node.op == "const"
-        and node.value is not None
-        and math.isfinite(node.value)
-        and abs(math.frexp(node.value)[0]) == 0.5
-    )
+    return node.op == "const" and abs(math.frexp(_number(node))[0]) == 0.5
 
 
 def _share_power_of_two(a: Node, b: Node) -> bool:
     """Spot ``2·x ± 2·y``, whose common factor comes out exactly."""
-    return a.op == b.op == "mul" and a.args[0] is b.args[0] and _is_power_of_two(a.args[0])
+    return (
+        a.op == b.op == "mul" and a.args[0] is b.args[0] and _is_power_of_two(a.args[0])
+    )
 
 
-def add(a: Any, b: Any) -> Node:
-    """Return ``a + b``."""
-    a, b = lift(a), lift(b)
+def add(left: Any, right: Any) -> Node:
+    """Return left + right."""
+    a, b = lift(left), lift(right)
     if a.op == b.op == "const":
-        return const(a.value + b.value)
+        return const(_number(a) + _number(b))
     if b.op == "neg":
         return sub(a, b.args[0])
     if a.op == "neg":
@@ -206,11 +209,11 @@ def add(a: Any, b: Any) -> Node:
     return make("add", (a, b))
 
 
-def sub(a: Any, b: Any) -> Node:
-    """Return ``a - b``."""
-    a, b = lift(a), lift(b)
+def sub(left: Any, right: Any) -> Node:
+    """Return left - right."""
+    a, b = lift(left), lift(right)
     if a.op == b.op == "const":
-        return const(a.value - b.value)
+        return const(_number(a) - _number(b))
     if is_const(b, 0.0):
         return a
     if is_const(a, 0.0):
@@ -226,11 +229,11 @@ def sub(a: Any, b: Any) -> Node:
     return make("sub", (a, b))
 
 
-def mul(a: Any, b: Any) -> Node:
-    """Return ``a * b``."""
-    a, b = lift(a), lift(b)
+def mul(left: Any, right: Any) -> Node:
+    """Return left · right."""
+    a, b = lift(left), lift(right)
     if a.op == b.op == "const":
-        return const(a.value * b.value)
+        return const(_number(a) * _number(b))
     if b.op == "const":
         a, b = b, a
     if is_const(a, 1.0):
@@ -254,13 +257,13 @@ def mul(a: Any, b: Any) -> Node:
     return make("mul", (a, b))
 
 
-def div(a: Any, b: Any) -> Node:
-    """Return ``a / b``."""
-    a, b = lift(a), lift(b)
+def div(left: Any, right: Any) -> Node:
+    """Return left / right."""
+    a, b = lift(left), lift(right)
     if is_const(b, 1.0):
         return a
-    if a.op == b.op == "const" and b.value != 0:
-        return const(a.value / b.value)
+    if a.op == b.op == "const" and _number(b) != 0:
+        return const(_number(a) / _number(b))
     if a.op == "neg":
         return neg(div(a.args[0], b))
     if a.op == "mul" and a.args[0] is b and _is_power_of_two(b):
@@ -268,11 +271,11 @@ def div(a: Any, b: Any) -> Node:
     return make("div", (a, b))
 
 
-def neg(a: Any) -> Node:
-    """Return ``-a``."""
-    a = lift(a)
+def neg(operand: Any) -> Node:
+    """Return ``-operand``."""
+    a = lift(operand)
     if a.op == "const":
-        return const(-a.value)
+        return const(-_number(a))
     if a.op == "neg":
         return a.args[0]
     if a.op == "sub":
@@ -280,9 +283,9 @@ def neg(a: Any) -> Node:
     return make("neg", (a,))
 
 
-def power(a: Any, b: Any) -> Node:
-    """Return ``a ** b``; a small whole exponent becomes a product."""
-    a, b = lift(a), lift(b)
+def power(left: Any, right: Any) -> Node:
+    """Return left to the power right; a small whole exponent becomes a product."""
+    a, b = lift(left), lift(right)
     if is_const(b, 1.0):
         return a
     if is_const(b, 2.0):
@@ -292,20 +295,18 @@ def power(a: Any, b: Any) -> Node:
     return make("pow", (a, b))
 
 
-def compare(op: str, a: Any, b: Any) -> Node:
+def compare(op: str, left: Any, right: Any) -> Node:
     """Return a truth value, folded where both sides are constants."""
-    a, b = lift(a), lift(b)
+    a, b = lift(left), lift(right)
     if a.op == b.op == "const":
-        x, y = a.value, b.value
-        assert x is not None and y is not None
+        x, y = _number(a), _number(b)
         return const({"lt": x < y, "le": x <= y, "eq": x == y}[op])
     return make(op, (a, b))
 
 
-def where(condition: Any, a: Any, b: Any) -> Node:
-    """Return ``a`` where the condition holds, else ``b``."""
-    a, b = lift(a), lift(b)
-    condition = lift(condition)
+def where(test: Any, taken: Any, other: Any) -> Node:
+    """Return `taken` where the test holds, else `other`."""
+    a, b, condition = lift(taken), lift(other), lift(test)
     if condition.op == "const":
         return a if condition.value else b
     if condition.op not in COMPARISONS:
@@ -366,7 +367,7 @@ def apply(op: str, *args: Any) -> Node:
     return make(op, nodes)
 
 
-_BUILDERS = {
+_BUILDERS: dict[str, Callable[..., Node]] = {
     "add": add,
     "sub": sub,
     "mul": mul,

@@ -80,9 +80,7 @@ def total(a: Derivative, b: Derivative) -> Derivative:
 def _merge(choice: Node, other: Node) -> Derivative:
     condition, a, b = choice.args
     c, d = (other.args[1:]) if other.op == "where" else (other, other)
-    return select(
-        condition, total(_known(a), _known(c)), total(_known(b), _known(d))
-    )
+    return select(condition, total(_known(a), _known(c)), total(_known(b), _known(d)))
 
 
 def select(condition: Node, a: Derivative, b: Derivative) -> Derivative:
@@ -172,9 +170,7 @@ def _sigmoid_slope(x: Node) -> Node:
 
 _ROWS = [
     Primitive("add", 2, lambda m, a, b: a + b, lambda a, d: total(*d)),
-    Primitive(
-        "sub", 2, lambda m, a, b: a - b, lambda a, d: total(d[0], negated(d[1]))
-    ),
+    Primitive("sub", 2, lambda m, a, b: a - b, lambda a, d: total(d[0], negated(d[1]))),
     Primitive("mul", 2, lambda m, a, b: a * b, _product),
     Primitive("div", 2, lambda m, a, b: m.div(a, b), _quotient),
     Primitive("neg", 1, lambda m, a: -a, lambda a, d: negated(d[0])),

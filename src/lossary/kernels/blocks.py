@@ -66,3 +66,15 @@ def effective(weight: Any, keep: Any, start: int, stop: int, out: Any) -> None:
         kept, some = keep[start:stop], weight[start:stop]
         for i in range(stop - start):
             out[i] = some[i] if kept[i] != 0 else zero
+
+
+@inline
+def beyond(values: Any, shares: Any, low: float, high: float) -> bool:
+    """Say whether a counted value lies outside of a closed interval."""
+    kind = values.dtype.type
+    lowest, highest, zero = kind(low), kind(high), kind(0.0)
+    found = 0
+    for i in range(values.shape[0]):
+        x = values[i]
+        found |= ((x < lowest) | (x > highest)) & (shares[i] != zero)
+    return found != 0

@@ -19,11 +19,9 @@ def plot(x: Array, lines: list[Array], width: int = 34, height: int = 8) -> list
 
     Examples
     --------
-    >>> x = np.linspace(-1, 1, 50)
-    >>> for row in plot(x, [abs(x)], width=4, height=2):
-    ...     print(row)
-    1 ┤⠑⢄⡠⠊
-    0 ┤⠀⠀⠀⠀
+    >>> x = np.linspace(-1, 1, 51)
+    >>> plot(x, [abs(x)], width=4, height=2)
+    ['1 ┤⠱⡀⠀⡜', '0 ┤⠀⠱⠜⠀']
     """
     finite = np.concatenate([y[np.isfinite(y)] for y in lines])
     low, high = float(finite.min()), float(finite.max())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,10 +26,6 @@ _WINDOWS = {
     "class_probability": (0.005, 0.995),
 }
 _TARGETS = {"real": (0.0,), "probability": (0.2, 0.8)}
-_SCORES = {
-    "log": np.log,
-    "log1p": np.log1p,
-}
 
 
 @dataclass(frozen=True)
@@ -95,15 +91,14 @@ def shared_curves(
 ) -> list[Curve]:
     """Follow losses over one axis, on one scale.
 
-    Losses of numbers share the response axis, and the gradient is the one in the
-    score that a model adds up. Losses of classes share the raw score. Each loss is
-    divided by its mean absolute gradient and starts at its own minimum, since
-    neither a factor nor a constant says anything about what a model learns from it.
+    Losses of numbers share the response axis, losses of classes the raw score. Each
+    starts at its own minimum and is divided by its mean absolute gradient, since
+    neither a constant nor a factor says anything about what a model learns from it.
     """
     x = np.linspace(*span, POINTS)
     found = []
     for loss in losses:
-        own = [_curve(*_scored(loss, y, x), x) for y in targets]
+        own = [_on_response(loss, y, x) for y in targets]
         size = float(np.nanmean(np.abs([c.gradient for c in own]))) or 1.0
         for c in own:
             value = (c.value - np.nanmin(c.value)) / size
@@ -116,13 +111,12 @@ def _first(loss: Any) -> Loss:
     return first
 
 
-def _scored(loss: Any, target: float, x: Array) -> tuple[Any, float, Array]:
-    """Go from the response axis to the score of a loss."""
-    if not isinstance(loss, Loss) or is_class_loss(loss):
-        return loss, target, x
+def _on_response(loss: Any, target: float, p: Array) -> Curve:
+    if getattr(loss, "form", "") != "log":
+        return _curve(loss, target, p, p)
     with np.errstate(divide="ignore", invalid="ignore"):
-        z = _SCORES.get(loss.definition.link, np.asarray)(x)
-    return loss.linked(), target, np.where(np.isfinite(z), z, np.nan)
+        curve = _curve(loss, target, np.log(p), p)
+        return replace(curve, gradient=curve.gradient / p)
 
 
 def _curve(loss: Any, target: float, z: Array, x: Array) -> Curve:

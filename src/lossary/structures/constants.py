@@ -149,7 +149,11 @@ def _class_shares(loss: Loss, y_true: Any, sample_weight: Any) -> np.ndarray:
         weight = np.ones(len(y)) if sample_weight is None else np.asarray(sample_weight)
         shares = np.bincount(y[weight > 0].astype(int), weight[weight > 0])
     else:
-        weight = np.ones(y.shape[:-1]) if sample_weight is None else np.asarray(sample_weight)
+        weight = (
+            np.ones(y.shape[:-1])
+            if sample_weight is None
+            else np.asarray(sample_weight)
+        )
         shares = (y * weight[..., None]).reshape(-1, y.shape[-1]).sum(axis=0)
     result: np.ndarray = shares / shares.sum()
     return result
@@ -157,14 +161,16 @@ def _class_shares(loss: Loss, y_true: Any, sample_weight: Any) -> np.ndarray:
 
 def _balanced(loss: Loss, shares: np.ndarray) -> np.ndarray:
     formula = loss.formula.at(y=1.0)
-    gradient = library_of(shares).run(formula.gradient, (*formula.inputs, *formula.params))
+    gradient = library_of(shares).run(
+        formula.gradient, (*formula.inputs, *formula.params)
+    )
 
     def pull(p: np.ndarray) -> np.ndarray:
         """Return -dl/dp of the true class, be it from the slope in its log-odds."""
         if loss.form == "class_probability":
             return np.asarray(-gradient(p, p, *loss.params))
         u = np.log(p) - np.log1p(-p)
-        return -gradient(u, u, *loss.params) / (p * (1 - p))
+        return np.asarray(-gradient(u, u, *loss.params) / (p * (1 - p)))
 
     def probabilities(multiplier: float) -> np.ndarray:
         low, high = np.full_like(shares, 1e-300), np.full_like(shares, 1 - 1e-16)

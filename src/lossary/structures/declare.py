@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from lossary.errors import FormulaError
@@ -11,7 +11,6 @@ from lossary.expr.formula import Formula, trace
 from lossary.kinds import kind
 from lossary.loss import Definition, Loss
 from lossary.parameters import Choice, Param
-
 
 
 def define(
@@ -22,7 +21,6 @@ def define(
     prediction: str,
     elicits: str,
     link: str,
-    aliases: Sequence[str],
     forms: Mapping[str, Callable[..., Any]],
     majoriser: Callable[..., Any] | None,
     options: Mapping[str, Choice] | None = None,
@@ -43,12 +41,13 @@ def define(
         name=function.__name__,
         structure=structure,
         target=kind(target).name,
-        forms={kind(k).name: record(f) for k, f in {prediction: function, **forms}.items()},
+        forms={
+            kind(k).name: record(f) for k, f in {prediction: function, **forms}.items()
+        },
         params=declared,
         elicits=elicits,
         link=link,
         majoriser=None if majoriser is None else record(majoriser),
-        aliases=tuple(aliases),
         doc=inspect.getdoc(function) or "",
         family=function.__module__.rpartition(".")[2],
     )

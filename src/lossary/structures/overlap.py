@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -168,7 +168,9 @@ class Overlap(ItemStructure):
         total = batch.lib.total(shares * losses)
         if reduction == "sum":
             return number(batch, total)
-        return number(batch, quotient(total, self._divisor(batch, shares, reduction), empty))
+        return number(
+            batch, quotient(total, self._divisor(batch, shares, reduction), empty)
+        )
 
     def _divisor(self, batch: Batch, shares: Any, reduction: str) -> Any:
         if reduction == "mean_over_items":
@@ -266,7 +268,9 @@ class Overlap(ItemStructure):
         r"""Print the formula of the counts, or its slope in one probability."""
         formula = loss.formula
         if what == "value":
-            counts = r"tp = \sum_i w_i y_i p_i, \; y = \sum_i w_i y_i, \; p = \sum_i w_i p_i"
+            counts = (
+                r"tp = \sum_i w_i y_i p_i, \; y = \sum_i w_i y_i, \; p = \sum_i w_i p_i"
+            )
             return rf"{latex(formula.value)}, \quad {counts}"
         if what == "gradient":
             tp, p = (latex(derivative(formula.value, symbol(n))) for n in ("tp", "p"))
@@ -318,7 +322,6 @@ OVERLAP = Overlap()
 def overlap(
     *,
     elicits: str = "",
-    aliases: Sequence[str] = (),
 ) -> Callable[[Callable[..., Any]], Loss]:
     """Make a loss of masks of a formula of three soft counts.
 
@@ -344,7 +347,6 @@ def overlap(
             prediction="logit",
             elicits=elicits,
             link="logit",
-            aliases=aliases,
             forms={"probability": function},
             majoriser=None,
             options={"over": Choice(("image", "batch"))},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, overload
 
@@ -99,7 +99,6 @@ def pointwise(
     prediction: str = "real",
     elicits: str = "",
     link: str = "identity",
-    aliases: Sequence[str] = (),
     forms: Mapping[str, Callable[..., Any]] | None = None,
     majoriser: Callable[..., Any] | None = None,
 ) -> Definer: ...
@@ -113,7 +112,6 @@ def pointwise(
     prediction: str = "real",
     elicits: str = "",
     link: str = "identity",
-    aliases: Sequence[str] = (),
     forms: Mapping[str, Callable[..., Any]] | None = None,
     majoriser: Callable[..., Any] | None = None,
 ) -> Loss | Definer:
@@ -134,8 +132,6 @@ def pointwise(
     link
         How a prediction is mapped from the response scale: ``"identity"``, ``"log"``,
         ``"logit"``, ``"log1p"`` or ``"half_logit"``.
-    aliases
-        Other names, in full, such as ``"torch.nn.HuberLoss"``.
     forms
         The same loss for other kinds of predictions, as kind → formula.
     majoriser
@@ -160,7 +156,6 @@ def pointwise(
             prediction=prediction,
             elicits=elicits,
             link=link,
-            aliases=aliases,
             forms=forms or {},
             majoriser=majoriser,
         )

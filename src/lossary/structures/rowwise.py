@@ -8,7 +8,7 @@ log(1 - p) and every function of them keep their digits when a row is confident.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -126,7 +126,8 @@ class Rowwise(ItemStructure):
         if loss.form == "class_probability":
             return _on_probabilities(xp, shares, f, a, c, labels)
         if labels:
-            return f, *_label_slopes(xp, *shares, a, c)
+            hit, others = shares
+            return f, *_label_slopes(xp, hit, others, a, c)
         return xp.sum(f, axis=-1), *_distribution_slopes(lib, xp, seen, a, c)
 
     def best_constant(self, loss: Loss, y_true: Any, sample_weight: Any) -> Any:
@@ -214,7 +215,9 @@ def class_odds(lib: Library, z: Any) -> Any:
     leader = xp.expand_dims(xp.argmax(z, axis=-1), axis=-1)
     first = lib.arange(lib.shape(z)[-1], z) == leader
     rest = xp.sum(xp.where(first, xp.zeros_like(e), e), axis=-1, keepdims=True)
-    others = xp.where(first, rest + xp.zeros_like(e), xp.sum(e, axis=-1, keepdims=True) - e)
+    others = xp.where(
+        first, rest + xp.zeros_like(e), xp.sum(e, axis=-1, keepdims=True) - e
+    )
     some = others != 0
     safe = xp.where(some, others, xp.ones_like(others))
     log_others = xp.where(some, xp.log(safe), xp.zeros_like(safe) - math.inf)
@@ -297,14 +300,15 @@ def _on_simplex(scores: np.ndarray) -> bool:
         return False
     sums = scores.sum(axis=-1, dtype=np.float64)
     tolerance = 4 * scores.shape[-1] * np.finfo(scores.dtype).eps
-    return bool((abs(sums - 1) <= tolerance).all() and ((scores != 0) & (scores != 1)).any())
+    return bool(
+        (abs(sums - 1) <= tolerance).all() and ((scores != 0) & (scores != 1)).any()
+    )
 
 
 def rowwise(
     *,
     target: str = "class_index",
     elicits: str = "",
-    aliases: Sequence[str] = (),
     forms: Mapping[str, Callable[..., Any]] | None = None,
 ) -> Callable[[Callable[..., Any]], Loss]:
     """Make a loss over classes of a formula of ``y`` and the log-odds ``z``.
@@ -316,8 +320,6 @@ def rowwise(
         only the latter.
     elicits
         The functional that minimises the expected loss.
-    aliases
-        Other names, in full.
     forms
         The same loss of class probabilities, ``{"class_probability": formula}``.
 
@@ -346,7 +348,6 @@ def rowwise(
             prediction="class_logits",
             elicits=elicits,
             link="softmax",
-            aliases=aliases,
             forms=forms or {},
             majoriser=None,
         )

@@ -1,8 +1,8 @@
 """The losses of other libraries that are ours, one row each.
 
-A row is exact: the loss that it names, with the
-row's factor, has the value that the other library computes (boosters and linear
-models: its gradient), apart from what the row's note says.
+A row is exact: the loss that it names, with the row's factor, has the value that the
+other library computes (boosters and linear models: its gradient), apart from what the
+row's note says.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Row:
 
         Examples
         --------
-        >>> from lossary.names import elsewhere
+        >>> from lossary.aliases import elsewhere
         >>> [row.meaning for row in elsewhere("huber") if row.library == "PyTorch"]
         ['huber(delta=delta)', 'huber(delta=beta)/beta']
         """
@@ -133,8 +133,11 @@ _FLOORED = "divides by max(1, |y|) there, which is the same where |y| is at leas
 _LAST = "classes are the last axis here, the second there"
 _LOG = "takes log-probabilities, which are logits as they stand"
 
+SPOKEN = "in short"
+"""The library of the names that people say; their parameters are ours."""
+
 # fmt: off
-_SPOKEN = _of("in short", [
+_SPOKEN = _of(SPOKEN, [
     _row("squared_error", "mse", "l2", "mean_squared_error"),
     _row("absolute_error", "mae", "l1", "mean_absolute_error"),
     _row("absolute_percentage_error", "mape", "mean_absolute_percentage_error"),
@@ -268,11 +271,11 @@ _METRICS = _of("scikit-learn", [
 
 # From here on a row says what is minimised: the sum over the rows, weights included.
 _ESTIMATORS = _of("scikit-learn", [
-    *(_row("squared_error", name + ".squared_error", factor=0.5) for name in (
-        "ensemble.HistGradientBoostingRegressor", "ensemble.GradientBoostingRegressor",
-        "linear_model.SGDRegressor")),
-    *(_row("absolute_error", name + ".absolute_error") for name in (
-        "ensemble.HistGradientBoostingRegressor", "ensemble.GradientBoostingRegressor")),
+    _row("squared_error", "ensemble.HistGradientBoostingRegressor.squared_error",
+         "ensemble.GradientBoostingRegressor.squared_error",
+         "linear_model.SGDRegressor.squared_error", factor=0.5),
+    _row("absolute_error", "ensemble.HistGradientBoostingRegressor.absolute_error",
+         "ensemble.GradientBoostingRegressor.absolute_error"),
     _row("pinball", "ensemble.HistGradientBoostingRegressor.quantile",
          options={"quantile": _to("tau", required=True)}),
     _row("pinball", "ensemble.GradientBoostingRegressor.quantile",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from lossary.aliases.table import ROWS, SPOKEN, Option, Row
 from lossary.errors import NameLookupError, ParameterError, nearest
-from lossary.names.table import ROWS, Option, Row
 from lossary.parameters import Param
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def _called(name: str, losses: Mapping[str, Loss]) -> list[tuple[str, Row]]:
         if name.startswith(spelling):
             name = usual + name.removeprefix(spelling)
     own = name.lower()
-    ours = [(own, Row(own, (own,), "in short"))] if own in losses else []
+    ours = [(own, Row(own, (own,), SPOKEN))] if own in losses else []
     (whole, tails), (low_whole, low_tails) = _indices(False), _indices(True)
     return (
         whole.get(name)
@@ -137,13 +138,14 @@ def _built(
     name: str, row: Row, options: Mapping[str, Any], losses: Mapping[str, Loss]
 ) -> Any:
     """Return the loss that a row means under options in its own words."""
-    spare = {key: v for key, v in options.items() if key not in row.options}
-    if spare and row.library != "in short":
-        raise ParameterError(
-            f"{name} has no option {next(iter(spare))!r} that changes the loss; "
-            + (nearest(next(iter(spare)), row.options) if row.options else "it has none")
-        )
-    factor, bound = row.factor, {**row.given, **spare}
+    ours = {key: v for key, v in options.items() if key not in row.options}
+    if row.library != SPOKEN:
+        for key in ours:
+            near = nearest(key, row.options) if row.options else "it has none"
+            raise ParameterError(
+                f"{name} has no option {key!r} that changes the loss; {near}"
+            )
+    factor, bound = row.factor, {**row.given, **ours}
     for key, option in row.options.items():
         value = _checked(name, key, option, options.get(key, option.default))
         if option.power:
@@ -157,12 +159,12 @@ def _built(
 def _checked(name: str, key: str, option: Option, value: Any) -> Any:
     """Return an option's value, or say which values are a loss of ours."""
     if option.required and value is None:
-        raise ParameterError(f"{name} needs a value of {key}; pass {key}= with the name")
+        raise ParameterError(f"{name} has no default of {key}; pass {key}=")
     plain = isinstance(value, (bool, int, float, str, type(None)))
     if option.allowed and not (plain and value in option.allowed):
         allowed = " or ".join(f"{key}={a!r}" for a in option.allowed)
         raise ParameterError(
-            f"{name} is a loss of ours with {allowed}, got {key}={repr(value):.40}; "
-            + option.instead
+            f"{name} is a loss of ours with {allowed}, got "
+            f"{key}={reprlib.repr(value)}; {option.instead}"
         )
     return Param(1.0, gt=0).checked(key, value, name) if option.power else value

@@ -1,0 +1,184 @@
+"""What the printed modules have in common, and the call of a finished kernel."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+import numpy as np
+
+from lossary.emit.numba import Code, straight_line
+from lossary.expr.formula import Formula
+from lossary.expr.graph import Node, parameter
+from lossary.expr.reference import evaluate
+from lossary.kernels import threads
+from lossary.kernels.cache import load
+
+Interval = tuple[float, float]
+Scale = float | Callable[[float, int], float]
+"""A factor of the gradient, or a function of Σw and the number of counted rows."""
+
+EMPTY_KEEP = np.empty(0, np.uint8)
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What one pass over the data adds up.
+
+    Attributes
+    ----------
+    numerator
+        Σ w·l over the counted rows.
+    denominator
+        Σ w over the counted rows.
+    count
+        The number of counted rows: kept, and of a weight that is not 0.
+    outside
+        Whether a counted target or prediction lies outside its interval.
+    """
+
+    numerator: float
+    denominator: float
+    count: int
+    outside: bool
+
+
+def printed_header(code: Code, dtype: str) -> str:
+    """Print imports, constants and vector functions of a module."""
+    lines = [
+        "from math import inf, nan, sqrt",
+        "",
+        "import numpy as np",
+        "from numba import njit, types",
+        "",
+        "from lossary.kernels import blocks, vecmath",
+        "from lossary.kernels.blocks import BLOCK, CHUNK, read, written",
+        "",
+        f"real = np.{dtype}",
+        "zero, one = real(0.0), real(1.0)",
+    ]
+    lines += [f"k{i} = real({x!r})" for i, x in enumerate(code.constants)]
+    lines += [f'{f} = vecmath.functions("{dtype}")["{f}"]' for f in code.functions]
+    return "\n".join(lines) + "\n"
+
+
+def indented(lines: Iterable[str], depth: int) -> str:
+    """Print lines at a depth of four spaces each."""
+    return textwrap.indent("\n".join(lines), " " * 4 * depth)
+
+
+def uniform_lines(code: Code) -> list[str]:
+    """Print the unpacking of what depends on parameters alone."""
+    return [f"u{i} = real(uniforms[{i}])" for i in range(len(code.uniforms))]
+
+
+def uniform_values(
+    formula: Formula, code: Code, params: Sequence[float]
+) -> np.ndarray[Any, Any]:
+    """Compute what depends on parameters alone, in float64."""
+    if not code.uniforms:
+        return np.empty(0)
+    names = (parameter(name) for name in formula.params)
+    values: dict[Node, Any] = dict(zip(names, params, strict=True))
+    return np.array([float(evaluate(u, values)) for u in code.uniforms])
+
+
+def flat(x: Any, dtype: Any) -> np.ndarray[Any, Any]:
+    """Return a one-dimensional, contiguous, aligned view; a copy where there is none."""
+    return np.require(x, dtype, "CA").reshape(-1)
+
+
+def prepared(
+    weight: Any, keep: Any, dtype: Any
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Return weight and keep as a kernel reads them; what is not given is empty."""
+    return (
+        np.empty(0, dtype) if weight is None else flat(weight, dtype),
+        EMPTY_KEEP if keep is None else flat(keep, np.bool_).view(np.uint8),
+    )
+
+
+def bounds(first: Interval | None, second: Interval | None) -> np.ndarray[Any, Any]:
+    """Return the limits to check as four numbers, or none at all."""
+    if first is None and second is None:
+        return np.empty(0)
+    everything = (-np.inf, np.inf)
+    return np.array([*(first or everything), *(second or everything)])
+
+
+WEIGH = '''
+from numba import njit, types
+
+import numpy as np
+
+from lossary.kernels import blocks
+from lossary.kernels.blocks import BLOCK, CHUNK, read, written
+
+real = np.{dtype}
+real_type = blocks.real_types["{dtype}"]
+
+
+@njit(
+    types.void(
+        read(real_type), read(types.uint8), types.int64, types.int64, types.int64,
+        written(types.float64), written(types.int64),
+    ),
+    **blocks.compiled,
+)
+def kernel(weight, keep, n, first, last, sums, counts):
+    block, running = np.empty(BLOCK, real), np.zeros(BLOCK)
+    for chunk in range(first, last):
+        end, kept = min(n, (chunk + 1) * CHUNK), 0
+        for start in range(chunk * CHUNK, end, BLOCK):
+            stop = min(start + BLOCK, end)
+            blocks.effective(weight, keep, start, stop, block)
+            blocks.accumulate(running, block[: stop - start])
+            for i in range(stop - start):
+                kept += block[i] != 0
+        sums[chunk], counts[chunk] = blocks.fold(running), kept
+'''
+
+
+@lru_cache(maxsize=2)
+def _weigher(dtype: str) -> Callable[..., Any]:
+    return load(WEIGH.format(dtype=dtype), f"weights_{dtype}")
+
+
+def weigh(
+    weight: np.ndarray[Any, Any], keep: np.ndarray[Any, Any], n: int
+) -> tuple[float, int]:
+    """Return Σw and the number of counted rows, in one pass over the weights."""
+    if not weight.size and not keep.size:
+        return float(n), n
+    kernel = _weigher(weight.dtype.name)
+    chunks = chunk_count(n)
+    sums, counts = np.zeros(chunks), np.zeros(chunks, np.int64)
+    threads.run(lambda a, b: kernel(weight, keep, n, a, b, sums, counts), chunks)
+    return float(sums.sum()), int(counts.sum())
+
+
+def chunk_count(n: int) -> int:
+    """Return the number of chunks of n items."""
+    from lossary.kernels.blocks import CHUNK
+
+    return -(-n // CHUNK)
+
+
+What = Literal["value", "value_and_grad", "grad_and_hess"]
+
+
+def roots(formula: Formula, what: What) -> tuple[Node, ...]:
+    """Return the expressions that a kernel computes for each item."""
+    return {
+        "value": (formula.value,),
+        "value_and_grad": (formula.value, formula.gradient),
+        "grad_and_hess": (formula.gradient, formula.curvature),
+    }[what]
+
+
+def coded(formula: Formula, what: What) -> Code:
+    """Return the straight-line code of those expressions."""
+    return straight_line(*roots(formula, what))
