@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lossary.arrays import Library, library_of
 from lossary.errors import DomainError, LossaryWarning, ParameterError, some_rows
-from lossary.kinds import Kind
+from lossary.kinds import Interval, Kind
 from lossary.reduction import Counting
 from lossary.shapes import Signature, leading, paired
 
 if TYPE_CHECKING:
     from lossary.loss import Loss
 
+Ranges = tuple[Interval | None, Interval | None]
 CHECKS = ("raise", "warn", "off")
 
 
@@ -37,6 +40,12 @@ class Batch:
         Weights and kept rows.
     signature : Signature
         The shapes that were recognised.
+    compiled : bool
+        Whether a compiled kernel computes the sums of this call.
+    ranges
+        What that kernel checks on its way: intervals of target and prediction.
+    complain
+        What it calls if a value lies outside: it names the rows.
     """
 
     lib: Library
@@ -45,6 +54,9 @@ class Batch:
     dtype: Any
     counting: Counting
     signature: Signature
+    compiled: bool = False
+    ranges: Ranges = (None, None)
+    complain: Callable[[], Any] | None = None
 
     def returned(self, x: Any) -> Any:
         """Give a gradient or per-item losses the dtype of the prediction."""
@@ -58,8 +70,13 @@ def prepare(
     sample_weight: Any = None,
     mask: Any = None,
     check: str = "raise",
+    one_pass: bool = False,
 ) -> Batch:
-    """Check and convert the arrays of one call."""
+    """Check and convert the arrays of one call.
+
+    With `one_pass` a compiled kernel may compute the call; then the values are
+    checked by that kernel, where it can, in the same pass.
+    """
     if check not in CHECKS:
         raise ParameterError(f"check must be one of {CHECKS}, got {check!r}")
     lib = library_of(y_true, y_pred)
@@ -69,11 +86,26 @@ def prepare(
     dtype, y, z = _same_float(lib, y, z, structure.indexed(signature))
     shape = structure.count_shape(lib.shape(y), lib.shape(z))
     counting = _counting(loss.name, lib, z, shape, sample_weight, mask, check)
+    kernel = structure.kernel_for(loss) if one_pass and dtype == z.dtype else None
+    compiled = kernel is not None and lib.compiled(kernel, loss.formula, y, z, counting)
+    batch = Batch(lib, y, z, dtype, counting, signature, compiled)
     if check != "off":
-        _check(loss, lib, y, z, signature, counting, check)
-    if counting.keep is not None:
-        y, z = _removed(lib, y, z, counting.keep, structure.indexed(signature))
-    return Batch(lib, y, z, dtype, counting, signature)
+        batch.ranges = _check(loss, batch, check, riding=compiled)
+        if compiled:
+            batch.complain = partial(_check, loss, replace(batch), check)
+    return batch if compiled else without_removed(loss, batch)
+
+
+def without_removed(loss: Loss, batch: Batch) -> Batch:
+    """Put harmless values where a row is removed, before anything is computed.
+
+    A compiled kernel does without: it never looks at such a row.
+    """
+    if batch.counting.keep is None:
+        return batch
+    indexed = loss.structure.indexed(batch.signature)
+    y, z = _removed(batch.lib, batch.y, batch.z, batch.counting.keep, indexed)
+    return replace(batch, y=y, z=z)
 
 
 def _same_float(lib: Library, y: Any, z: Any, indexed: bool) -> tuple[Any, Any, Any]:
@@ -129,7 +161,6 @@ def _expanded(lib: Library, x: Any, shape: tuple[int, ...]) -> Any:
 
 
 def _removed(lib: Library, y: Any, z: Any, keep: Any, indexed: bool) -> Any:
-    """Put harmless values where a row is removed, before anything is computed."""
     return tuple(
         _where_kept(lib, keep, x, 0 if i == 0 and indexed else 1)
         for i, x in enumerate((y, z))
@@ -156,23 +187,21 @@ def _check_weight(name: str, lib: Library, weight: Any, check: str) -> None:
                 "use weight 0 to leave a row out", check)  # fmt: skip
 
 
-def _check(
-    loss: Loss,
-    lib: Library,
-    y: Any,
-    z: Any,
-    signature: Signature,
-    counting: Counting,
-    check: str,
-) -> None:
-    target, prediction = loss.structure.kinds(loss, signature)
-    for argument, kind, array in (("y_true", target, y), ("y_pred", prediction, z)):
-        if kind.bounded:
+def _check(loss: Loss, batch: Batch, check: str, riding: bool = False) -> Ranges:
+    """Check the values, and return the intervals that are left to a kernel."""
+    lib, left = batch.lib, []
+    target, prediction = loss.structure.kinds(loss, batch.signature)
+    sides = (("y_true", target, batch.y), ("y_pred", prediction, batch.z))
+    for argument, kind, array in sides:
+        interval = kind.interval(batch.z.dtype) if riding and kind.bounded else None
+        left.append(interval)
+        if kind.bounded and interval is None:
             values = lib.concrete(array)
             if values is not None:
-                check_kind(loss.name, argument, kind, values, counting, check)
-    for finding in loss.structure.suspicions(loss, lib, y, z, signature, counting):
+                check_kind(loss.name, argument, kind, values, batch.counting, check)
+    for finding in loss.structure.suspicions(loss, batch):
         complain(finding, check)
+    return left[0], left[1]
 
 
 def check_kind(

@@ -5,10 +5,19 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from lossary.errors import ParameterError, nearest
+
+
+class Interval(NamedTuple):
+    """A closed interval, or only its two ends."""
+
+    low: float
+    high: float
+    ends_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,6 +52,15 @@ class Kind:
     def bounded(self) -> bool:
         """Whether any number is illegal."""
         return self.low > -math.inf or self.high < math.inf or self.excluded is not None
+
+    def interval(self, dtype: Any) -> Interval | None:
+        """Return what a kernel can check on its way; None where that is not enough."""
+        low = float(self.low)
+        if self.excluded == self.low:
+            low = float(np.nextafter(np.dtype(dtype).type(low), np.inf))
+        elif self.excluded is not None:
+            return None
+        return Interval(low, self.high, self.whole)
 
     def outside(self, values: np.ndarray) -> np.ndarray:
         """Mark the values that this kind does not allow; NaN is never marked."""

@@ -14,7 +14,7 @@ from lossary.errors import ParameterError, nearest
 from lossary.expr.formula import Formula
 from lossary.kinds import Kind, kind
 from lossary.parameters import Choice, Param
-from lossary.reduction import Sums, checked_policy
+from lossary.reduction import IN_ONE_PASS, Sums, checked_policy
 from lossary.shapes import Signature
 
 if TYPE_CHECKING:
@@ -39,13 +39,14 @@ class Structure(Protocol):
     def kinds(self, loss: Loss, signature: Signature) -> tuple[Kind, Kind]:
         """Return the kinds of target and prediction."""
 
-    def suspicions(
-        self, loss: Loss, lib: Any, y: Any, z: Any, signature: Signature, counting: Any
-    ) -> list[str]:
+    def suspicions(self, loss: Loss, batch: Batch) -> list[str]:
         """Say what else is surely wrong with the values."""
 
     def value(self, loss: Loss, batch: Batch, reduction: str, empty: str) -> Any:
         """Return the reduced loss."""
+
+    def kernel_for(self, loss: Loss) -> str | None:
+        """Name the kernel that computes a loss in one pass, where there is one."""
 
     def sums(self, loss: Loss, batch: Batch, reduction: str) -> Any:
         """Return what merges."""
@@ -288,7 +289,8 @@ class Loss:
         if type(data[1]).__module__.startswith("ibis."):
             tables = importlib.import_module("lossary.emit.ibis")
             return tables.column(loss, *data, sample_weight, mask, reduction)
-        batch = prepare(loss, *data, sample_weight, mask, check)
+        once = reduction in IN_ONE_PASS
+        batch = prepare(loss, *data, sample_weight, mask, check, once)
         with batch.lib.quiet():
             return loss.structure.value(loss, batch, reduction, empty)
 
@@ -318,7 +320,8 @@ class Loss:
         (1.0, array([1., 1.]))
         """
         checked_policy(reduction, empty)
-        batch = prepare(self, y_true, y_pred, sample_weight, mask, check)
+        once = reduction in IN_ONE_PASS
+        batch = prepare(self, y_true, y_pred, sample_weight, mask, check, once)
         with batch.lib.quiet():
             return self.structure.value_and_grad(self, batch, reduction, empty, out)
 
@@ -357,7 +360,8 @@ class Loss:
         (3.0, 2.0, 1.5)
         """
         checked_policy(reduction, "nan")
-        batch = prepare(self, y_true, y_pred, sample_weight, mask, check)
+        once = reduction in IN_ONE_PASS
+        batch = prepare(self, y_true, y_pred, sample_weight, mask, check, once)
         with batch.lib.quiet():
             result: Sums = self.structure.sums(self, batch, reduction)
         return result

@@ -20,6 +20,8 @@ POLICIES = {
     "sum": "Σ w·l",
     "none": "w·l, one number per item",
 }
+IN_ONE_PASS = ("mean", "mean_over_items", "sum")
+"""The policies whose sums one pass over the items can take."""
 EMPTY = ("nan", "zero", "raise")
 
 
@@ -128,8 +130,17 @@ class Counting:
             items = xp.where(self.keep, items, xp.zeros_like(items))
         return items
 
-    def _weights(self, like: Any) -> Any:
-        return self.counted(self.lib.namespace(like).ones_like(like))
+    def weights(self, like: Any) -> Any:
+        """Return the weight of every item: 0 where it is removed."""
+        if self.weight is None and self.keep is None:
+            return self.lib.namespace(like).ones_like(like)
+        if self.weight is None:
+            return self.lib.cast(self.keep, like.dtype)
+        weight = self.lib.cast(self.weight, like.dtype)
+        if self.keep is None:
+            return weight
+        xp = self.lib.namespace(like)
+        return xp.where(self.keep, weight, xp.zeros_like(weight))
 
     def denominator(self, reduction: str, like: Any) -> Any:
         """Return what a policy divides by, as a number of the items' dtype."""
@@ -139,12 +150,12 @@ class Counting:
         if self.keep is None and (self.weight is None or reduction != "mean"):
             return float(math.prod(self.shape))
         if reduction == "mean":
-            return self.lib.total(self._weights(like))
+            return self.lib.total(self.weights(like))
         return self.lib.total(self.lib.cast(self.keep, like.dtype))
 
     def _row_weights(self, like: Any) -> Any:
         axes = tuple(range(1, len(self.shape)))
-        weights = self._weights(like)
+        weights = self.weights(like)
         return self.lib.total(weights, axis=axes) if axes else weights
 
     def row_scale(self, reduction: str, like: Any) -> Any:

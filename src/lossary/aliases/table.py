@@ -162,8 +162,10 @@ _F = "functional."
 _WEIGHT = {"weight": _only(None, instead="pass sample_weight= when the loss is called")}
 _IGNORE = {"ignore_index": _only(-100, instead=_IGNORED)}
 _TORCH = _of("PyTorch", [
-    _row("squared_error", "MSELoss", _F + "mse_loss", options=_WEIGHT),
-    _row("absolute_error", "L1Loss", _F + "l1_loss", options=_WEIGHT),
+    _row("squared_error", "MSELoss", _F + "mse_loss", options=_WEIGHT,
+         reduction="mean"),
+    _row("absolute_error", "L1Loss", _F + "l1_loss", options=_WEIGHT,
+         reduction="mean"),
     _row("huber", "HuberLoss", _F + "huber_loss",
          options={"delta": _to("delta", 1.0), **_WEIGHT}),
     _row("huber", "SmoothL1Loss", _F + "smooth_l1_loss",
@@ -209,7 +211,7 @@ _KERAS = _of("Keras", [
          "mean_squared_logarithmic_error", "msle",
          note="target and prediction are at least 1e-7 there"),
     _row("huber", "Huber", "huber", options={"delta": _to("delta", 1.0)}),
-    _row("log_cosh", "LogCosh", "log_cosh", "logcosh"),
+    _row("log_cosh", "LogCosh", "log_cosh"),
     _row("poisson", "Poisson", "poisson", given={"from_log": False},
          note="takes log(p + 1e-7) there"),
     _row("binary_cross_entropy", "BinaryCrossentropy", "binary_crossentropy", "bce",

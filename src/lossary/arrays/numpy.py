@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from lossary.arrays.standard import Library
+from lossary.arrays import fused
+from lossary.arrays.standard import Function, Library
 from lossary.errors import KindError
 from lossary.expr.formula import Formula
 
@@ -53,48 +54,71 @@ class _NumPy(Library):
     def quiet(self) -> AbstractContextManager[Any]:
         return np.errstate(all="ignore")
 
+    def compiled(
+        self, kernel: str, formula: Formula, y: Any, z: Any, counting: Any
+    ) -> bool:
+        return fused.serves(kernel, formula, z)
+
     def fused_total(
-        self, formula: Formula, params: tuple[float, ...], y: Any, z: Any, counting: Any
+        self,
+        kernel: str,
+        formula: Formula,
+        params: tuple[float, ...],
+        batch: Any,
+        plain: Function,
     ) -> Any:
+        if batch.compiled:
+            return np.float64(fused.total(kernel, formula, params, batch))
+        if kernel != "pointwise":
+            return None
         run = self.run(formula.value, (*formula.inputs, *formula.params))
-        if y.size <= BLOCK:
+        y, z, counting = batch.y, batch.z, batch.counting
+        if z.size <= BLOCK:
             return self.total(counting.counted(run(y, z, *params)))
-        total = 0.0
+        y, z, total = y.ravel(), z.ravel(), 0.0
         for part, w, keep in _blocks(counting):
-            items = run(y.ravel()[part], z.ravel()[part], *params)
-            total += self.total(_weighted(items, w, keep))
+            total += self.total(_weighted(run(y[part], z[part], *params), w, keep))
         return np.float64(total)
 
     def fused_gradient(
         self,
+        kernel: str,
         formula: Formula,
         params: tuple[float, ...],
-        y: Any,
-        z: Any,
-        counting: Any,
+        batch: Any,
         scale: Any,
         out: Any,
     ) -> tuple[Any, Any] | None:
+        y, z = batch.y, batch.z
+        gradient = np.empty(z.shape, z.dtype) if out is None else out
+        if not gradient.flags.c_contiguous:
+            return None
+        if batch.compiled:
+            total = fused.gradient(kernel, formula, params, batch, scale, gradient)
+            return np.float64(total), gradient
+        if kernel != "pointwise":
+            return None
         run = self.run_all(
             (formula.value, formula.gradient), (*formula.inputs, *formula.params)
         )
-        gradient = np.empty(z.shape, z.dtype) if out is None else out
-        if not gradient.flags.c_contiguous or gradient.dtype != z.dtype:
-            return None
         flat, y, z, total = gradient.reshape(-1), y.ravel(), z.ravel(), 0.0
-        for part, w, keep in _blocks(counting):
+        for part, w, keep in _blocks(batch.counting):
             items, slopes = run(y[part], z[part], *params)
             total += self.total(_weighted(items, w, keep))
             np.multiply(_weighted(slopes, w, keep), scale, out=flat[part])
         return np.float64(total), gradient
 
     def fused_curvature(
-        self, formula: Formula, params: tuple[float, ...], y: Any, z: Any
+        self, kernel: str, formula: Formula, params: tuple[float, ...], batch: Any
     ) -> tuple[Any, Any] | None:
+        y, z = batch.y, batch.z
+        gradient, curvature = np.empty(z.shape, z.dtype), np.empty(z.shape, z.dtype)
+        if fused.serves(kernel, formula, z, "grad_and_hess"):
+            fused.curvature(formula, params, y, z, (gradient, curvature))
+            return gradient, curvature
         run = self.run_all(
             (formula.gradient, formula.curvature), (*formula.inputs, *formula.params)
         )
-        gradient, curvature = np.empty(z.shape, z.dtype), np.empty(z.shape, z.dtype)
         first, second = gradient.reshape(-1), curvature.reshape(-1)
         y, z = y.ravel(), z.ravel()
         for start in range(0, z.size, BLOCK):

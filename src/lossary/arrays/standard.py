@@ -102,41 +102,44 @@ class Library:
         return nullcontext()
 
     # -- formulas summed in one pass ------------------------------------------------
+    #
+    # `kernel` names the structure's kernel, "pointwise" or "rows"; `batch` holds the
+    # arrays of the call. A library without such a pass leaves these as they are.
+
+    def compiled(
+        self, kernel: str, formula: Formula, y: Any, z: Any, counting: Any
+    ) -> bool:
+        """Say whether a compiled kernel serves these arrays, and checks them too."""
+        return False
 
     def fused_total(
-        self, formula: Formula, params: tuple[float, ...], y: Any, z: Any, counting: Any
+        self,
+        kernel: str,
+        formula: Formula,
+        params: tuple[float, ...],
+        batch: Any,
+        plain: Function,
     ) -> Any:
-        """Return Σ w·l in one pass over memory, or None where there is no such way."""
+        """Return Σ w·l in one pass over memory, or None.
+
+        `plain` computes the same from the prediction with the library's operations.
+        """
         return None
 
     def fused_gradient(
         self,
+        kernel: str,
         formula: Formula,
         params: tuple[float, ...],
-        y: Any,
-        z: Any,
-        counting: Any,
+        batch: Any,
         scale: Any,
         out: Any,
     ) -> tuple[Any, Any] | None:
         """Return Σ w·l and scale·w·gradient in one pass, or None."""
         return None
 
-    def fused_rows(
-        self,
-        formula: Formula,
-        params: tuple[float, ...],
-        y: Any,
-        z: Any,
-        counting: Any,
-        scale: Any,
-        out: Any,
-    ) -> tuple[Any, Any] | None:
-        """Return Σ w·l over rows of class scores and its gradient, or None."""
-        return None
-
     def fused_curvature(
-        self, formula: Formula, params: tuple[float, ...], y: Any, z: Any
+        self, kernel: str, formula: Formula, params: tuple[float, ...], batch: Any
     ) -> tuple[Any, Any] | None:
         """Return gradient and curvature per item in one pass, or None."""
         return None

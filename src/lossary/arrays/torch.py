@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from lossary.arrays.standard import Library
+from lossary.arrays import fused
+from lossary.arrays.standard import Function, Library
 from lossary.expr.derivative import derivative, guarded
 from lossary.expr.formula import Formula
 from lossary.expr.graph import Node, is_const, symbol
@@ -94,6 +96,74 @@ def values(derived: Derived, y: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
     return result
 
 
+class FusedTotal(torch.autograd.Function):
+    """Σ w·l by a compiled kernel that computes the gradient in the same pass."""
+
+    @staticmethod
+    def forward(ctx: Any, z: torch.Tensor, pass_: OnePass) -> torch.Tensor:
+        """Compute the sum, and the gradient if it will be asked for."""
+        ctx.pass_ = pass_
+        if not ctx.needs_input_grad[0]:
+            return z.new_tensor(pass_.total())
+        gradient = torch.empty(z.shape, dtype=z.dtype)
+        total = pass_.gradient(gradient)
+        ctx.save_for_backward(z, gradient)
+        return z.new_tensor(total)
+
+    @staticmethod
+    def backward(ctx: Any, upstream: torch.Tensor) -> Any:
+        """Scale the gradient; where it is differentiated again, derive it anew."""
+        z, gradient = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            (gradient,) = torch.autograd.grad(ctx.pass_.plain(z), z, create_graph=True)
+        return upstream * gradient, None
+
+
+class OnePass:
+    """The call of a kernel on the memory of CPU tensors."""
+
+    def __init__(
+        self,
+        kernel: str,
+        formula: Formula,
+        params: tuple[float, ...],
+        batch: Any,
+        plain: Function,
+    ) -> None:
+        counting = batch.counting
+        self.call = kernel, formula, params
+        self.plain = plain
+        self.batch = replace(
+            batch,
+            y=batch.y.numpy(),
+            z=batch.z.detach().numpy(),
+            counting=replace(
+                counting, weight=_memory(counting.weight), keep=_memory(counting.keep)
+            ),
+        )
+
+    def total(self) -> float:
+        """Return the sum alone."""
+        return fused.total(*self.call, self.batch)
+
+    def gradient(self, out: torch.Tensor) -> float:
+        """Fill the gradient and return the sum."""
+        return fused.gradient(*self.call, self.batch, 1.0, out.numpy())
+
+
+def _memory(x: torch.Tensor | None) -> np.ndarray | None:
+    return None if x is None else x.numpy()
+
+
+def _is_transformed() -> bool:
+    """Say whether something traces or transforms the computation."""
+    return (
+        torch.compiler.is_compiling()
+        or torch._C._functorch.maybe_current_level() is not None
+        or torch.autograd.forward_ad._current_level >= 0
+    )
+
+
 class _Torch(Library):
     name = "torch"
     autodiff = True
@@ -134,9 +204,7 @@ class _Torch(Library):
         return torch.promote_types(a.dtype, b.dtype)
 
     def concrete(self, x: Any) -> np.ndarray | None:
-        if torch.compiler.is_compiling() or x.is_meta:
-            return None
-        if torch._C._functorch.maybe_current_level() is not None:
+        if x.is_meta or _is_transformed():
             return None
         value = x.detach().cpu()
         if value.dtype == torch.bfloat16:  # NumPy has no such dtype
@@ -148,6 +216,47 @@ class _Torch(Library):
 
     def constant(self, x: Any) -> Any:
         return x.detach()
+
+    def compiled(
+        self, kernel: str, formula: Formula, y: Any, z: Any, counting: Any
+    ) -> bool:
+        others = (y, counting.weight)
+        if _is_transformed() or z.is_meta or z.device.type != "cpu":
+            return False
+        if any(x is not None and x.requires_grad for x in others):
+            return False
+        return fused.serves(kernel, formula, z.detach().numpy())
+
+    def fused_total(
+        self,
+        kernel: str,
+        formula: Formula,
+        params: tuple[float, ...],
+        batch: Any,
+        plain: Function,
+    ) -> Any:
+        if not batch.compiled:
+            return None
+        pass_ = OnePass(kernel, formula, params, batch, plain)
+        return FusedTotal.apply(batch.z, pass_)  # type: ignore[no-untyped-call]
+
+    def fused_gradient(
+        self,
+        kernel: str,
+        formula: Formula,
+        params: tuple[float, ...],
+        batch: Any,
+        scale: Any,
+        out: Any,
+    ) -> tuple[Any, Any] | None:
+        if not batch.compiled:
+            return None
+        pass_ = OnePass(kernel, formula, params, batch, lambda z: z)
+        gradient = (
+            torch.empty(batch.z.shape, dtype=batch.z.dtype) if out is None else out
+        )
+        total = batch.z.new_tensor(pass_.gradient(gradient))
+        return total, gradient.mul_(scale)
 
     def elementwise(
         self, node: Node, formula: Formula, params: tuple[float, ...]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from lossary.expr import graph
 from lossary.expr.graph import Node, const, is_scalar, make, topological
 
-# `log1p_unit` is log1p on [0, 1], a function of the kernels' vector maths alone.
+# `decay` is exp(-|x|) and `log1p_unit` is log1p on [0, 1]: no formula has them, but
+# softplus and sigmoid are made of them.
 VECTOR_MATHS = frozenset(
-    {"exp", "expm1", "log", "log1p", "log1p_unit", "pow", "tanh", "xlogy"}
+    {"decay", "exp", "expm1", "log", "log1p", "log1p_unit", "pow", "tanh", "xlogy"}
 )
 
 # NaN in, NaN out: a choice keeps its first argument unless a comparison, false for
@@ -94,7 +94,7 @@ def straight_line(*roots: Node) -> Code:
             name = f"u{len(uniforms)}"
             uniforms.append(node)
         else:
-            text = SPELLING[node.op].format(*map(visit, node.args))
+            text = _spelling(node).format(*map(visit, node.args))
             name = f"t{len(lines)}"
             lines.append(f"{name} = {text}")
             functions.update(VECTOR_MATHS & {node.op})
@@ -106,6 +106,13 @@ def straight_line(*roots: Node) -> Code:
     return Code(
         tuple(lines), results, values, tuple(uniforms), tuple(sorted(functions))
     )
+
+
+def _spelling(node: Node) -> str:
+    # Against a constant, one comparison says it all: one instruction instead of four.
+    if node.op in ("minimum", "maximum") and node.args[1].op == "const":
+        return "{1} if {0} " + (">" if node.op == "minimum" else "<") + " {1} else {0}"
+    return SPELLING[node.op]
 
 
 def lower(root: Node) -> Node:
@@ -132,7 +139,7 @@ def _decay(x: Node) -> Node:
         x = x.args[0]
     elif x.op == "sub":  # -(a - b) is b - a: of the two, take the same one always
         x = make("sub", tuple(sorted(x.args, key=repr)))
-    return make("exp", (graph.neg(make("abs", (x,))),))
+    return make("decay", (x,))
 
 
 def _softplus(x: Node) -> Node:

@@ -87,13 +87,12 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
                 raise ParameterError(f"{name} must be at least {low}, got {value!r}")
 
     def _fit(
-        self, X: Array, y: Any, weight: Any, bundle: Bundle, k: int | None
+        self, X: Array, y: Any, weight: Any, bundle: Bundle, k: int | None = None
     ) -> None:
         """Solve, and set the fitted attributes; `k` is the number of score columns."""
         self._check_parameters()
-        weight = (
-            None if weight is None else _check_sample_weight(weight, X, dtype=float)
-        )
+        if weight is not None:
+            weight = _check_sample_weight(weight, X, dtype=float)
         target = bundle.target(y, k)
         scale = scale_of(bundle, target, weight, k)
         centre, size = _moments(X, weight, self.fit_intercept)
@@ -349,5 +348,6 @@ random_state
     @available_if(_gives_probabilities)  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any) -> Array:
         """Predict probabilities, shape (n, k); only losses that elicit them can."""
-        p = Bundle(self.loss_).response(self._scores(X))
+        z = self._scores(X)
+        p = Bundle(self.loss_).response(z)
         return p if p.ndim == 2 else np.column_stack([1 - p, p])

@@ -1,7 +1,8 @@
 """A loss without kinks that tends to the loss, for solvers that need a slope.
 
-abs, maximum and minimum of the prediction become hyperbolas of a given width; at
-width 0 they are the loss again. A table over the vocabulary, like any interpreter.
+abs, maximum and minimum of the prediction become hyperbolas of a given width, and
+where passes from one branch to the other over it; at width 0 they are the loss again.
+A table over the vocabulary, like any interpreter.
 """
 
 from __future__ import annotations
@@ -13,7 +14,15 @@ from typing import Any
 
 from lossary.combination import combine, terms_of
 from lossary.expr.formula import Formula
-from lossary.expr.graph import Node, apply, make, parameter, symbol, topological
+from lossary.expr.graph import (
+    Node,
+    apply,
+    compare,
+    parameter,
+    symbol,
+    topological,
+    where,
+)
 from lossary.loss import Loss
 from lossary.parameters import Param
 
@@ -25,10 +34,23 @@ def _rounded(x: Node) -> Node:
     return apply("sqrt", x * x + width * width)
 
 
+def _blended(condition: Node, a: Node, b: Node) -> Node:
+    """Cross over from `b` to `a` where ``u < v`` comes to hold."""
+    chosen = where(condition, a, b)
+    if condition.op == "eq":
+        return chosen
+    u, v = condition.args
+    ahead, width = v - u, parameter(_WIDTH)
+    share = apply("sigmoid", 4 * ahead / width)
+    # Far away the other branch must not be touched: it may be infinite there.
+    return where(compare("lt", 10 * width, abs(ahead)), chosen, b + share * (a - b))
+
+
 _ROUND: dict[str, Callable[..., Node]] = {
     "abs": _rounded,
     "maximum": lambda a, b: (a + b + _rounded(a - b)) / 2,
     "minimum": lambda a, b: (a + b - _rounded(a - b)) / 2,
+    "where": _blended,
 }
 
 
@@ -70,10 +92,13 @@ def _smooth(loss: Loss) -> Loss:
         args = tuple(done[a] for a in node.args)
         if not moving.isdisjoint(node.args):
             moving.add(node)
-        if node.op in _ROUND and node in moving:
+        crossed = node.args[0] if node.op == "where" else node
+        if node.op in _ROUND and crossed in moving:
             done[node] = _ROUND[node.op](*args)
+        elif args != node.args:
+            done[node] = apply(node.op, *args)
         else:
-            done[node] = _rebuilt(node, args)
+            done[node] = node
     value = done[formula.value]
     if value is formula.value or loss.structure.name != "pointwise":
         return loss
@@ -84,9 +109,3 @@ def _smooth(loss: Loss) -> Loss:
         majoriser=None,
     )
     return Loss(definition, loss.form, (*loss.values, 1.0))
-
-
-def _rebuilt(node: Node, args: tuple[Node, ...]) -> Node:
-    if args == node.args:
-        return node
-    return apply(node.op, *args) if node.op != "where" else make("where", args)

@@ -141,7 +141,8 @@ def _lbfgs(
         both = np.concatenate([g + l1, l1 - g])
         return value + float(np.dot(l1, a + b)), both
 
-    x, bounds = theta.ravel(), None
+    x = theta.ravel()
+    bounds: list[tuple[float | None, float | None]] | None = None
     if split:
         free = l1 == 0
         x = np.concatenate([np.where(free, x, np.maximum(x, 0)),
@@ -243,7 +244,7 @@ def descend(
     """
     first = rate = solver.rate if learning_rate is None else learning_rate
     if solver.per_curvature:
-        rate /= _size(problem.A, solver.batched)
+        rate /= _size(problem.A, solver.batched) + float(problem.l2.max())
     theta, memory = np.zeros(problem.shape), {}  # type: tuple[Array, Memory]
     n = len(problem.A)
     before = np.inf

@@ -57,7 +57,9 @@ def effective(weight: Any, keep: Any, start: int, stop: int, out: Any) -> None:
     """Fill a block with the weights, 0 for what is removed; either may be empty."""
     zero, one = out.dtype.type(0.0), out.dtype.type(1.0)
     if keep.size == 0:
-        out[: stop - start] = weight[start:stop]
+        some = weight[start:stop]
+        for i in range(stop - start):
+            out[i] = some[i]
     elif weight.size == 0:
         kept = keep[start:stop]
         for i in range(stop - start):

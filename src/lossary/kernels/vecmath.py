@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -72,7 +71,7 @@ class Precision:
     exp_range: tuple[float, float]  # beyond, the result is 0 or infinity
     exp_tail: tuple[float, ...]  # (exp(r) - 1 - r) / r²
     log_tail: tuple[float, ...]  # (2·atanh(s) / s - 2) / s², for log near 1
-    unit_tail: tuple[float, ...]  # the same, for log1p on [0, 1]
+    unit_tail: tuple[float, ...]  # (log1p(x) - x) / x² on [0, 1]
     tanh_tail: tuple[float, ...]  # (tanh(x) / x - 1) / x²
 
     def number(self, x: float) -> Any:
@@ -105,11 +104,16 @@ FLOAT32 = Precision(
         0.6666666865348816,
     ),
     unit_tail=(
-        0.23224329948425293,
-        0.2170657515525818,
-        0.285923570394516,
-        0.3999970555305481,
-        0.6666666865348816,
+        0.0028016420546919107,
+        -0.017184266820549965,
+        0.049309972673654556,
+        -0.09139414131641388,
+        0.13033364713191986,
+        -0.16365152597427368,
+        0.19956707954406738,
+        -0.24996760487556458,
+        0.333332359790802,
+        -0.5,
     ),
     tanh_tail=(
         -0.006564395502209663,
@@ -149,16 +153,28 @@ FLOAT64 = Precision(
         0.666666666666667,
     ),
     unit_tail=(
-        0.1616404561194353,
-        0.08800738486144674,
-        0.12001072809590713,
-        0.13314144209654935,
-        0.15385570064958623,
-        0.18181789436132859,
-        0.22222222717427864,
-        0.2857142856710876,
-        0.40000000000014585,
-        0.6666666666666666,
+        1.507843780222621e-05,
+        -0.0001818830325500265,
+        0.001043354876634814,
+        -0.0038046517253179694,
+        0.009968982838076882,
+        -0.020179668043339125,
+        0.03327845491726436,
+        -0.046798182549893104,
+        0.05858685252957079,
+        -0.06799320385322372,
+        0.07573035633807378,
+        -0.08299931758127772,
+        0.09083470413958532,
+        -0.09998705428075007,
+        0.11110938960467566,
+        -0.12499983019721868,
+        0.14285713092791552,
+        -0.1666666661032813,
+        0.19999999998361212,
+        -0.2499999999997462,
+        0.33333333333333176,
+        -0.5,
     ),
     tanh_tail=(
         -2.0289800612514075e-05,
@@ -188,73 +204,76 @@ LOG_FIFTH = (
 )
 
 
-def _bit_tools(p: Precision) -> SimpleNamespace:
-    """Powers of two, made from the bits of a float that holds a whole number."""
+def _reduction(p: Precision) -> tuple[Function, Function]:
+    """x = n·ln 2 + r with |r| <= ln(2)/2, exp(r) - 1, and 2^n."""
     real, bits = p.real, p.bits
-    digits, bias = bits(p.digits), bits(p.bias)
+    digits = bits(p.digits)
     # Adding 1.5·2^digits leaves the nearest whole number in the low bits.
     magic = real(1.5 * 2.0**p.digits)
-
-    @inline
-    def whole(x: Any) -> Any:
-        return (x + magic) - magic
-
-    @inline
-    def power_of_two(n: Any) -> Any:
-        word = real(n + magic).view(bits)
-        return bits((word + bias) << digits).view(real)
-
-    return SimpleNamespace(whole=whole, power_of_two=power_of_two)
-
-
-def _reduction(p: Precision) -> Function:
-    """x = n·ln 2 + r with |r| <= ln(2)/2, and exp(r) - 1."""
-    tools = _bit_tools(p)
-    whole = tools.whole
     one_over_ln2 = p.number(1.4426950408889634)
     ln2_high, ln2_low = map(p.number, p.ln2)
     tail = p.numbers(p.exp_tail)
 
     @inline
-    def reduce(x: Any, low: Any) -> Any:
-        n = whole(x * one_over_ln2)
-        r = muladd(-n, ln2_low, muladd(-n, ln2_high, x) + low)
-        return n, muladd(r * r, horner(r, tail), r)
+    def reduce(x: Any) -> Any:
+        k = muladd(x, one_over_ln2, magic)
+        n = k - magic
+        r = muladd(-n, ln2_low, muladd(-n, ln2_high, x))
+        return k, muladd(r * r, horner(r, tail), r)
 
-    return reduce
+    @inline
+    def power_of_two(k: Any, bias: Any) -> Any:
+        """Return 2^(n + bias - the format's own), from k = n + magic."""
+        return bits((real(k).view(bits) + bias) << digits).view(real)
+
+    return reduce, power_of_two
 
 
 def _exponentials(p: Precision) -> dict[str, Function]:
-    tools, reduce = _bit_tools(p), _reduction(p)
-    whole, power_of_two = tools.whole, tools.power_of_two
+    reduce, power_of_two = _reduction(p)
     lowest, highest = map(p.number, p.exp_range)
     zero, half, one, two = map(p.number, (0.0, 0.5, 1.0, 2.0))
     flat = p.number(-45.0)  # expm1 is -1 below
+    # 2^n itself overflows before exp does, and underflows where the result is
+    # subnormal and must be rounded once: its exponent is moved, and moved back.
+    lowered, raised = p.bits(p.bias - 1), p.bits(p.bias + 64)
+    back = p.number(2.0**-64)
 
     @inline
-    def exp_sum(x: Any, low: Any) -> Any:
+    def scaled(k: Any, m: Any, positive: Any) -> Any:
+        scale = power_of_two(k, lowered if positive else raised)
+        return (one + m) * scale * (two if positive else back)
+
+    @inline
+    def limited(x: Any) -> Any:
         # Compared this way round, a NaN stays.
-        x = lowest if x < lowest else (highest if x > highest else x)
-        n, m = reduce(x, low)
-        # In two steps: 2^n alone overflows before exp does, and a subnormal result
-        # must be rounded once.
-        first = whole(n * half)
-        return (one + m) * power_of_two(first) * power_of_two(n - first)
+        return lowest if x < lowest else (highest if x > highest else x)
 
     @inline
     def exp(x: Any) -> Any:
-        return exp_sum(x, zero)
+        k, m = reduce(limited(x))
+        return scaled(k, m, x > zero)
+
+    @inline
+    def exp_sum(x: Any, low: Any) -> Any:
+        k, m = reduce(limited(x))
+        return scaled(k, m + (one + m) * low, x > zero)
+
+    @inline
+    def decay(x: Any) -> Any:
+        x = -abs(x)
+        k, m = reduce(lowest if x < lowest else x)
+        return (one + m) * power_of_two(k, raised) * back
 
     @inline
     def expm1(x: Any) -> Any:
-        x = flat if x < flat else (highest if x > highest else x)
-        n, m = reduce(x, zero)
+        k, m = reduce(flat if x < flat else (highest if x > highest else x))
         # Half of the result: 2^n itself overflows just below the largest float.
-        scale = power_of_two(n - one)
+        scale = power_of_two(k, lowered)
         result = two * (m * scale + (scale - half))
         return x if x == zero else result  # -0.0 too
 
-    return {"exp_sum": exp_sum, "exp": exp, "expm1": expm1}
+    return {"exp": exp, "exp_sum": exp_sum, "decay": decay, "expm1": expm1}
 
 
 def _split(p: Precision) -> Function:
@@ -280,8 +299,22 @@ def _split(p: Precision) -> Function:
     return split
 
 
+def _inverse_power(p: Precision) -> Function:
+    real, bits = p.real, p.bits
+    digits, magic = bits(p.digits), p.real(1.5 * 2.0**p.digits)
+    bias = bits(p.bias)
+
+    @inline
+    def inverse_power(k: Any) -> Any:
+        """Return 2^-k for a whole k."""
+        word = real(magic - k).view(bits)
+        return bits((word + bias) << digits).view(real)
+
+    return inverse_power  # type: ignore[no-any-return]
+
+
 def _logarithms(p: Precision) -> dict[str, Function]:
-    split, power_of_two = _split(p), _bit_tools(p).power_of_two
+    split, inverse_power = _split(p), _inverse_power(p)
     ln2_high, ln2_low = map(p.number, p.ln2)
     log_tail, unit_tail = p.numbers(p.log_tail), p.numbers(p.unit_tail)
     zero, half, one, two = map(p.number, (0.0, 0.5, 1.0, 2.0))
@@ -313,16 +346,13 @@ def _logarithms(p: Precision) -> dict[str, Function]:
         lost = (x - (u - one)) if x < one else (one - (u - x))
         k, m = split(u)
         # Of a large u nothing is lost that could be seen, and 2^-k is out of range.
-        result = finish(k, (m - one) + lost * power_of_two(-k if k < far else -far))
+        result = finish(k, (m - one) + lost * inverse_power(k if k < far else far))
         result = result if x > -one else (-infinity if x == -one else nan)
         return x if (x == infinity) | (x == zero) else result
 
     @inline
     def log1p_unit(x: Any) -> Any:
-        s = x / (two + x)
-        z = s * s
-        square = half * x * x
-        return x - (square - s * muladd(z, horner(z, unit_tail), square))
+        return muladd(x * x, horner(x, unit_tail), x)
 
     return {"log": log, "log1p": log1p, "log1p_unit": log1p_unit}
 
@@ -408,7 +438,8 @@ def _positive_power(p: Precision) -> Function:
     def double(x: Any, y: Any) -> Any:
         high, low = log_pair(x)
         a, b = multiply(high, low, y, 0.0)
-        return exp_sum(a, b if abs(a) < 1000.0 else 0.0)
+        e = a + b
+        return exp_sum(e, (a - e) + b if abs(a) < 1000.0 else 0.0)
 
     return double  # type: ignore[no-any-return]
 
@@ -450,8 +481,9 @@ def _products(p: Precision, log: Function) -> dict[str, Function]:
 def functions(dtype: str) -> dict[str, Function]:
     """Return the vector functions of ``"float32"`` or ``"float64"``, by name.
 
-    ``log1p_unit`` is log1p on [0, 1], where it needs no reduction; ``exp_sum`` is the
-    exponential of an unevaluated sum of a number and a small correction.
+    ``decay`` is exp(-|x|); ``log1p_unit`` is log1p on [0, 1], where it needs no
+    reduction; ``exp_sum`` is the exponential of an unevaluated sum of a number and a
+    small correction.
     """
     p = {"float32": FLOAT32, "float64": FLOAT64}[dtype]
     table = _exponentials(p) | _logarithms(p)

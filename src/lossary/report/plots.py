@@ -203,6 +203,32 @@ def _range(rows: list[dict[str, Any]], field: str) -> tuple[float, float]:
     return values[cut], values[-1 - cut]
 
 
+def study_loss_chart(study: Any) -> Any:
+    """Draw the candidates of a study at a low and a high target of its data.
+
+    Parameters
+    ----------
+    study : lossary.workbench.study.Study
+    """
+    palette: dict[str, str] = {}
+    for row in study.table:
+        name = repr(study.definitions[row.loss])
+        palette.setdefault(name, study_colours(study)[row.loss])
+    losses = [study.definitions[name] for name in study.losses]
+    facts = study.choice.facts
+    if facts.classes:
+        return loss_chart(losses, palette=palette)
+    low, high = (facts.median + side * facts.robust_scale for side in (-1, 1))
+    reach = 2.5 * facts.robust_scale
+    span = (facts.median - reach, facts.median + reach)
+    return loss_chart(
+        losses,
+        targets=(max(low, facts.minimum), min(high, facts.maximum)),
+        span=(max(span[0], facts.minimum), min(span[1], facts.maximum)),
+        palette=palette,
+    )
+
+
 def fold_chart(study: Any) -> Any:
     """Draw the score of every fold, a line per fold from loss to loss.
 
@@ -308,7 +334,7 @@ def to_svg(chart: Any, prefix: str = "figure") -> str:
 
 
 def _scored(study: Any) -> list[Any]:
-    return [row for row in study.table if row.per_fold]
+    return [row for row in study.table if row.mean is not None]
 
 
 def _height(study: Any) -> int:

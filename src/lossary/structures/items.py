@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
-from lossary.batch import Batch
+from lossary.batch import Batch, without_removed
 from lossary.errors import ParameterError
 from lossary.kinds import Kind
 from lossary.loss import Loss
-from lossary.reduction import Sums, nothing_left, quotient
+from lossary.reduction import IN_ONE_PASS, Sums, nothing_left, quotient
 from lossary.shapes import Signature
 
 
@@ -20,6 +22,8 @@ class ItemStructure:
     """
 
     name: str
+    kernel: str | None = None
+    """The kernel that computes members in one pass, where there is one."""
     signatures: tuple[Signature, ...]
     inputs: tuple[str, ...] = ("y", "z")
 
@@ -47,14 +51,6 @@ class ItemStructure:
         """Multiply gradients by one number per item."""
         return scale * gradient
 
-    def fused_total(self, loss: Loss, batch: Batch) -> Any:
-        """Return Σ w·l in one pass, or None."""
-        return None
-
-    def fused_gradient(self, loss: Loss, batch: Batch, scale: Any, out: Any) -> Any:
-        """Return Σ w·l and its scaled gradient in one pass, or None."""
-        return None
-
     # -- what follows ---------------------------------------------------------------
 
     def indexed(self, signature: Signature) -> bool:
@@ -65,9 +61,7 @@ class ItemStructure:
         """Return the kinds of target and prediction."""
         return loss.target, loss.prediction
 
-    def suspicions(
-        self, loss: Loss, lib: Any, y: Any, z: Any, signature: Signature, counting: Any
-    ) -> list[str]:
+    def suspicions(self, loss: Loss, batch: Batch) -> list[str]:
         """Say what else is surely wrong with the values."""
         return []
 
@@ -87,13 +81,21 @@ class ItemStructure:
         """Return numerator and denominator."""
         counting = batch.counting
         numerator = None
-        if _in_one_pass(batch, reduction):
-            numerator = self.fused_total(loss, batch)
+        if self._in_one_pass(loss, batch, reduction):
+            plain = partial(self._plain_total, loss, batch)
+            numerator = batch.lib.fused_total(
+                self.kernel, loss.formula, loss.params, batch, plain
+            )
         if numerator is None:
             items = counting.counted(self.items(loss, batch))
             scale = counting.row_scale(reduction, items)
             numerator = batch.lib.total(items if scale is None else scale * items)
         return Sums(numerator, self._denominator(batch, reduction))
+
+    def _plain_total(self, loss: Loss, batch: Batch, z: Any) -> Any:
+        """Return Σ w·l of a prediction by the library's own operations."""
+        batch = without_removed(loss, replace(batch, z=z))
+        return batch.lib.total(batch.counting.counted(self.items(loss, batch)))
 
     def _denominator(self, batch: Batch, reduction: str) -> Any:
         like = batch.z if batch.lib.shape(batch.z) == batch.counting.shape else None
@@ -108,8 +110,7 @@ class ItemStructure:
         counting = batch.counting
         if reduction == "none":
             items, gradient = self.slopes(loss, batch)
-            weights = counting.counted(batch.lib.namespace(items).ones_like(items))
-            gradient = self._weighted(batch, weights, gradient)
+            gradient = self._weighted(batch, counting.weights(items), gradient)
             return (
                 batch.returned(counting.counted(items)),
                 into(batch.returned(gradient), out),
@@ -117,11 +118,13 @@ class ItemStructure:
         denominator = 1.0 if reduction == "sum" else self._denominator(batch, reduction)
         scale = reciprocal(batch, denominator, empty)
         fused = None
-        if _in_one_pass(batch, reduction):
-            fused = self.fused_gradient(loss, batch, scale, out)
+        if self._in_one_pass(loss, batch, reduction):
+            fused = batch.lib.fused_gradient(
+                self.kernel, loss.formula, loss.params, batch, scale, out
+            )
         if fused is None:
             items, gradient = self.slopes(loss, batch)
-            shares = counting.counted(batch.lib.namespace(items).ones_like(items))
+            shares = counting.weights(items)
             rows = counting.row_scale(reduction, items)
             shares = shares if rows is None else rows * shares
             numerator = batch.lib.total(shares * items)
@@ -132,6 +135,18 @@ class ItemStructure:
             numerator if reduction == "sum" else quotient(numerator, denominator, empty)
         )
         return number(batch, value), gradient
+
+    def _in_one_pass(self, loss: Loss, batch: Batch, reduction: str) -> bool:
+        """Say whether one pass may do: not for row means, nor for half precision."""
+        return (
+            self.kernel_for(loss) is not None
+            and reduction in IN_ONE_PASS
+            and batch.dtype == batch.z.dtype
+        )
+
+    def kernel_for(self, loss: Loss) -> str | None:
+        """Name the kernel that computes a loss in one pass, where there is one."""
+        return self.kernel
 
     def _weighted(self, batch: Batch, shares: Any, gradient: Any) -> Any:
         gradient = self.along_items(batch, shares, gradient)
@@ -147,11 +162,6 @@ class ItemStructure:
         """Return gradient and curvature per item."""
         gradient, curvature = self.curved(loss, batch)
         return batch.returned(gradient), batch.returned(curvature)
-
-
-def _in_one_pass(batch: Batch, reduction: str) -> bool:
-    """Say whether one pass may do: not for row means, nor for half precision."""
-    return reduction != "mean_over_rows" and batch.dtype == batch.z.dtype
 
 
 def number(batch: Batch, value: Any) -> Any:

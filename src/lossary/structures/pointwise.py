@@ -20,6 +20,7 @@ class Pointwise(ItemStructure):
     """Target and prediction have the same shape; there is one loss per element."""
 
     name = "pointwise"
+    kernel = "pointwise"
     signatures = (Signature("*b, *b -> *b"),)
 
     def count_shape(
@@ -45,24 +46,12 @@ class Pointwise(ItemStructure):
     def curved(self, loss: Loss, batch: Batch) -> tuple[Any, Any]:
         """Return gradient and curvature of each element."""
         formula = loss.formula
-        fused = batch.lib.fused_curvature(formula, loss.params, batch.y, batch.z)
+        fused = batch.lib.fused_curvature(self.kernel, formula, loss.params, batch)
         if fused is not None:
             return fused
         return tuple(
             batch.lib.elementwise(node, formula, loss.params)(batch.y, batch.z)
             for node in (formula.gradient, formula.curvature)
-        )
-
-    def fused_total(self, loss: Loss, batch: Batch) -> Any:
-        """Return Σ w·l in one pass over memory, where the library has one."""
-        return batch.lib.fused_total(
-            loss.formula, loss.params, batch.y, batch.z, batch.counting
-        )
-
-    def fused_gradient(self, loss: Loss, batch: Batch, scale: Any, out: Any) -> Any:
-        """Return Σ w·l and its gradient in one pass, where the library has one."""
-        return batch.lib.fused_gradient(
-            loss.formula, loss.params, batch.y, batch.z, batch.counting, scale, out
         )
 
     def linked(self, loss: Loss) -> Loss:

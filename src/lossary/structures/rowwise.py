@@ -40,6 +40,7 @@ class Rowwise(ItemStructure):
     """
 
     name = "rowwise"
+    kernel = "rows"
 
     def __init__(self, *signatures: Signature) -> None:
         self.signatures = signatures
@@ -59,15 +60,14 @@ class Rowwise(ItemStructure):
         target = "class_index" if signature == LABELS else "distribution"
         return kind(target), loss.prediction
 
-    def suspicions(
-        self, loss: Loss, lib: Any, y: Any, z: Any, signature: Signature, counting: Any
-    ) -> list[str]:
+    def suspicions(self, loss: Loss, batch: Batch) -> list[str]:
         """Say what is surely wrong with class numbers, rows and logits."""
         found = []
-        target, scores = lib.concrete(y), lib.concrete(z)
+        target, scores = batch.lib.concrete(batch.y), batch.lib.concrete(batch.z)
+        counting = batch.counting
         if target is None or scores is None or not scores.size:
             return []
-        if signature == LABELS:
+        if batch.signature == LABELS:
             found.append(_bad_labels(target, scores.shape[-1], counting))
         else:
             found.append(_bad_sums("y_true", target, counting))
@@ -105,13 +105,9 @@ class Rowwise(ItemStructure):
         """Multiply each row's gradient by its own number."""
         return batch.lib.namespace(scale).expand_dims(scale, axis=-1) * gradient
 
-    def fused_gradient(self, loss: Loss, batch: Batch, scale: Any, out: Any) -> Any:
-        """Return Σ w·l and its gradient in one pass, where the library has one."""
-        if loss.form != "class_logits":
-            return None
-        return batch.lib.fused_rows(
-            loss.formula, loss.params, batch.y, batch.z, batch.counting, scale, out
-        )
+    def kernel_for(self, loss: Loss) -> str | None:
+        """Name the kernel that computes a loss in one pass, where there is one."""
+        return self.kernel if loss.form == "class_logits" else None
 
     def _derivatives(self, loss: Loss, batch: Batch) -> tuple[Any, Any, Any]:
         lib, seen, shares = _seen(loss, batch)
@@ -296,7 +292,9 @@ def _bad_sums(argument: str, rows: np.ndarray, counting: Any) -> str:
 
 def _on_simplex(scores: np.ndarray) -> bool:
     """Spot probabilities; rows of zeros and ones may well be logits."""
-    if scores.shape[-1] < 2 or not (scores >= 0).all():
+    if scores.shape[-1] < 2 or (scores.reshape(-1, scores.shape[-1])[0] < 0).any():
+        return False  # one look at the first row spares most calls the rest
+    if not (scores >= 0).all():
         return False
     sums = scores.sum(axis=-1, dtype=np.float64)
     tolerance = 4 * scores.shape[-1] * np.finfo(scores.dtype).eps

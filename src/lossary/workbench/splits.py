@@ -108,7 +108,9 @@ def _seed(seed: int, i: int) -> int:
     return int(np.random.SeedSequence((seed, i)).generate_state(1)[0]) % _SEEDS
 
 
-def _check(y: NDArray[np.generic], folds: int, repeats: int, seed: int, by_class: bool) -> None:
+def _check(
+    y: NDArray[np.generic], folds: int, repeats: int, seed: int, by_class: bool
+) -> None:
     for name, value, least in (("folds", folds, 2), ("repeats", repeats, 1)):
         if value < least:
             raise ParameterError(

@@ -102,7 +102,9 @@ def _settings(file: Path) -> dict[str, Any]:
         kept = json.loads(file.read_text("utf-8"))
         version, fixed = kept["format"], kept["fixed"]
     except (ValueError, KeyError, TypeError):
-        raise DataError(f"{file} cannot be read as a study; give another folder") from None
+        raise DataError(
+            f"{file} cannot be read as a study; give another folder"
+        ) from None
     if version != FORMAT:
         raise DataError(
             f"{file} is of format {version} and this version of lossary reads format "

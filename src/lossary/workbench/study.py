@@ -9,7 +9,7 @@ from pathlib import Path
 from textwrap import fill
 from typing import Any
 
-from lossary.loss import Loss
+from lossary.workbench.arms import AnyLoss
 from lossary.workbench.choose import Choice, Refusal
 from lossary.workbench.metric import Metric
 from lossary.workbench.scores import Array
@@ -71,7 +71,7 @@ class Study:
     protocol: Mapping[str, Any]
     trials: tuple[Trial, ...] = field(repr=False)
     oof: Mapping[str, Array] = field(repr=False)
-    definitions: Mapping[str, Loss] = field(repr=False)
+    definitions: Mapping[str, AnyLoss] = field(repr=False)
     reproduce: Mapping[str, str] = field(repr=False)
     path: Path | None = None
 
@@ -145,8 +145,7 @@ def _difference(row: Row) -> str:
     comparison = row.comparison
     assert comparison is not None
     scale = 100 if comparison.metric.unit == "percent" else 1
-    d, low, high = (
-        f"{scale * x:+.3g}"
-        for x in (comparison.difference, comparison.headline.low, comparison.headline.high)
-    )
+    headline = comparison.headline
+    shown = (comparison.difference, headline.low, headline.high)
+    d, low, high = (f"{scale * x:+.3g}" for x in shown)
     return f"{d} [{low}, {high}] {comparison.verdict}"

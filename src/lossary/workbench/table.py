@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from lossary.workbench.choose import TUNED
 from lossary.workbench.scores import Array
 from lossary.workbench.splits import Split
 from lossary.workbench.statistics import (
@@ -151,7 +150,6 @@ def _row(
     metric = results.experiment.metric
     per_fold = tuple(t.scores.get(metric.name) for t in trials)
     mean, error = _mean(per_fold, results.splits) if through else (None, None)
-    tuned = arm.transform in TUNED or bool(arm.loss.parameters)
     return Row(
         loss=arm.name,
         mean=mean,
@@ -167,7 +165,7 @@ def _row(
         tier=arm.tier,
         reason=arm.reason,
         transform=arm.transform,
-        complexity=0 if arm.name == control else 1 + tuned,
+        complexity=0 if arm.name == control else 1 + arm.tuned,
     )
 
 

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from lossary.combination import Combination, terms_of
 from lossary.errors import DataError, DomainError, ParameterError, nearest
 from lossary.loss import Loss
 from lossary.workbench.choose import TUNED
@@ -76,7 +77,7 @@ def labels(p: Array, threshold: float | Array = 0.5) -> Array:
     return picked.astype(np.float64)
 
 
-def default_transform(loss: Loss, metric: Metric) -> str:
+def default_transform(loss: Loss | Combination, metric: Metric) -> str:
     """Name what a loss cannot do without under a metric.
 
     Examples
@@ -88,9 +89,13 @@ def default_transform(loss: Loss, metric: Metric) -> str:
     >>> default_transform(ls.poisson, get_metric("poisson"))
     'none'
     """
-    low = _LOW.get(loss.definition.link, 0.0)
+    low = _LOW.get(_link(loss), 0.0)
     needed = metric.prediction == "response" and low < metric.p_kind.low
     return "clip" if needed else NONE
+
+
+def _link(loss: Loss | Combination) -> str:
+    return terms_of(loss)[0][1].definition.link  # terms of a sum share their link
 
 
 def split_spec(spec: str) -> tuple[str, str | None]:
@@ -107,7 +112,7 @@ def split_spec(spec: str) -> tuple[str, str | None]:
     return (found[1], found[2]) if found else (spec.strip(), None)
 
 
-def check_transform(name: str, loss: Loss, metric: Metric) -> None:
+def check_transform(name: str, loss: Loss | Combination, metric: Metric) -> None:
     """Refuse a transform that the metric or the loss has no use for."""
     if name not in TRANSFORMS:
         raise ParameterError(
@@ -116,7 +121,7 @@ def check_transform(name: str, loss: Loss, metric: Metric) -> None:
     fits = {
         NONE: True,
         "clip": metric.p_kind.low > -math.inf and metric.prediction == "response",
-        "smearing": loss.definition.link == "log1p",
+        "smearing": _link(loss) == "log1p",
         "threshold": metric.prediction == "label" and "binary" in metric.tasks,
     }
     why = {

@@ -12,8 +12,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from lossary.combination import Combination, terms_of
 from lossary.errors import DomainError, LossaryError
 from lossary.loss import Loss
+from lossary.workbench.choose import TUNED
 from lossary.workbench.metric import Metric
 from lossary.workbench.scores import Array
 from lossary.workbench.splits import Split, digest, repeated_splits
@@ -36,19 +38,23 @@ class Trainer(Protocol):
     """What trains a model with a loss; see `lossary.workbench.models`."""
 
     def fit(
-        self, loss: Loss, X: Any, y: Any, *, sample_weight: Any = None, seed: int = 0
+        self, loss: Any, X: Any, y: Any, *, sample_weight: Any = None, seed: int = 0
     ) -> Fitted:
         """Train."""
 
 
 @dataclass(frozen=True)
 class Arm:
-    """A candidate as it is run: a loss, and what is done to its predictions."""
+    """A candidate as it is run: a loss, and what is done to its predictions.
 
-    loss: Loss
+    `source` is the text that `load_loss` finds the loss by, empty where there is none.
+    """
+
+    loss: Loss | Combination
     transform: str = NONE
     tier: str = ""
     reason: str = ""
+    source: str = ""
 
     @property
     def name(self) -> str:
@@ -59,9 +65,22 @@ class Arm:
     @property
     def fingerprint(self) -> str:
         """What was trained, by value: a formula of the user's that changed differs."""
-        definition = self.loss.definition
-        parts = (self.loss.formula.value, definition.link, definition.majoriser)
+        parts = [
+            (factor, loss.formula.value, d.link, d.majoriser)
+            for factor, loss in terms_of(self.loss)
+            for d in [loss.definition]
+        ]
         return f"{self.name}: {parts!r}"
+
+    @property
+    def tuned(self) -> bool:
+        """Whether anything but the loss itself has to be set or learnt."""
+        terms = terms_of(self.loss)
+        return (
+            self.transform in TUNED
+            or len(terms) > 1
+            or any(loss.parameters for _, loss in terms)
+        )
 
 
 @dataclass(frozen=True)
@@ -181,9 +200,7 @@ def _predictions(
     return fitted, transform, p
 
 
-def _fit(
-    experiment: Experiment, arm: Arm, rows: NDArray[np.intp], seed: int
-) -> Fitted:
+def _fit(experiment: Experiment, arm: Arm, rows: NDArray[np.intp], seed: int) -> Fitted:
     w = None if experiment.w is None else experiment.w[rows]
     X, y = experiment.X.iloc[rows], experiment.y[rows]
     return experiment.model.fit(arm.loss, X, y, sample_weight=w, seed=seed)
@@ -247,7 +264,9 @@ def _scores(
 
 def _sentence(error: Exception) -> str:
     text = " ".join(str(error).split())
-    return text if isinstance(error, LossaryError) else f"{type(error).__name__}: {text}"
+    return (
+        text if isinstance(error, LossaryError) else f"{type(error).__name__}: {text}"
+    )
 
 
 def _plain(info: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lossary.workbench.metric import Metric
 from lossary.workbench.metrics import get_metric
@@ -13,7 +13,6 @@ from lossary.workbench.table import Row
 GAINS = (Verdict.BETTER, Verdict.LIKELY_BETTER)
 NOTABLE = 0.01  # other metrics that get worse by a smaller share are not mentioned
 BIASED = 0.02  # mean predictions that are off by a smaller share are not mentioned
-MOST_COSTS = 2
 _ACRONYMS = {"mse", "rmse", "mae", "mape", "msle", "rmsle", "auc"}
 
 Compare = Callable[[str, str], Comparison]
@@ -45,11 +44,17 @@ def short(metric: Metric) -> str:
     >>> short(get_metric("mape")), short(get_metric("poisson"))
     ('MAPE', 'Poisson deviance')
     """
-    return metric.name.upper() if metric.name in _ACRONYMS else metric.title
+    if metric.name in _ACRONYMS:
+        return metric.name.upper()
+    return metric.title.partition(" (")[0]
 
 
 def judge(
-    metric: Metric, rows: Sequence[Row], control: str, compare: Compare
+    metric: Metric,
+    rows: Sequence[Row],
+    control: str,
+    baseline: float | None,
+    compare: Compare,
 ) -> Judgement:
     """Judge a table.
 
@@ -62,6 +67,8 @@ def judge(
     rows : sequence of Row
         Best first.
     control : str
+    baseline : float or None
+        The score of the best constant prediction.
     compare : callable
         ``(loss, other) -> Comparison``.
 
@@ -77,10 +84,30 @@ def judge(
             "can be compared with it; name another control."
         )
         return Judgement(None, None, text)
+    judged = _judged(metric, rows, base, compare)
+    if baseline is None or _beats(metric, rows[0].mean, baseline):
+        return judged
+    text = (
+        f"No loss beats the best constant prediction, {metric.show(baseline)}, so "
+        f"mind the model before its loss. {judged.text}"
+    )
+    return replace(judged, text=text)
+
+
+def _beats(metric: Metric, mean: float | None, baseline: float) -> bool:
+    if mean is None:
+        return False
+    return mean > baseline if metric.greater_is_better else mean < baseline
+
+
+def _judged(
+    metric: Metric, rows: Sequence[Row], base: Row, compare: Compare
+) -> Judgement:
+    assert base.mean is not None
     rivals = [row for row in rows if row.comparison is not None]
     if not rivals:
-        text = f"Keep {control}, with {short(metric)} {metric.show(base.mean)}: "
-        return Judgement(control, None, text + "no other loss could be compared.")
+        text = f"Keep {base.loss}, with {short(metric)} {metric.show(base.mean)}: "
+        return Judgement(base.loss, None, text + "no other loss could be compared.")
     for word in GAINS:
         gained = [row for row in rivals if _word(row) == word]
         if gained:
@@ -106,9 +133,8 @@ def _simplest(gained: Sequence[Row], compare: Compare) -> Row:
 
 def _gain(metric: Metric, row: Row, base: Row) -> Judgement:
     assert row.comparison is not None and row.mean is not None and base.mean is not None
-    sides = "against"
     text = (
-        f"Train with {row.loss}: {short(metric)} {metric.show(row.mean)} {sides} "
+        f"Train with {row.loss}: {short(metric)} {metric.show(row.mean)} against "
         f"{metric.show(base.mean)} for {base.loss}, {_effect(row.comparison)}"
     )
     costs = _costs(row, base)
@@ -153,20 +179,23 @@ def _side(metric: Metric, d: float) -> str:
 
 
 def _costs(row: Row, base: Row) -> str:
-    """Say what a loss costs on other metrics, the dearest first."""
-    costs = []
-    for name, after in row.other_metrics.items():
-        metric, before = get_metric(name), base.other_metrics[name]
-        if metric.greater_is_better is None or after is None or before is None:
-            continue
-        worse = before - after if metric.greater_is_better else after - before
-        share = worse / abs(before) if before else 0.0
-        if share > NOTABLE:
-            costs.append((share, f"{metric.show(worse, difference=True)} in {short(metric)}"))
-    said = [text for _, text in sorted(costs, reverse=True)[:MOST_COSTS]]
-    parts = [f"costs {' and '.join(said)}"] if said else []
+    """Say what a loss costs elsewhere: the first metric that gets worse, and bias."""
+    worse = (_worsening(name, row, base) for name in row.other_metrics)
+    cost = next(filter(None, worse), "")
+    parts = [f"costs {cost}"] if cost else []
     bias = row.other_metrics.get("bias")
     if bias is not None and abs(bias - 1) > BIASED:
         direction = "low" if bias < 1 else "high"
         parts.append(f"predicts {100 * abs(bias - 1):.0f} % {direction} on average")
     return f"It {' and '.join(parts)}." if parts else ""
+
+
+def _worsening(name: str, row: Row, base: Row) -> str:
+    metric = get_metric(name)
+    before, after = base.other_metrics[name], row.other_metrics[name]
+    if metric.greater_is_better is None or before is None or after is None:
+        return ""
+    worse = before - after if metric.greater_is_better else after - before
+    if worse <= NOTABLE * abs(before):
+        return ""
+    return f"{metric.show(worse, difference=True)} in {short(metric)}"
