@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from lossary.errors import ParameterError
-from lossary.loss import Loss
+from lossary.expr.formula import Formula
+from lossary.expr.graph import lift
+from lossary.loss import Definition, Loss
 from lossary.parameters import Param
 
 Term = tuple[float, Loss]
@@ -23,11 +25,11 @@ class Combination:
     Examples
     --------
     >>> import lossary as ls
-    >>> both = 0.5 * ls.squared_error + ls.absolute_error
-    >>> float(both([0.0], [2.0]))
-    4.0
+    >>> both = 0.5 * ls.dice + ls.binary_cross_entropy
     >>> both
-    0.5*squared_error + absolute_error
+    0.5*dice + binary_cross_entropy
+    >>> round(float(both([1.0, 0.0], [0.0, 0.0])), 4)
+    0.9431
     """
 
     terms: tuple[Term, ...]
@@ -138,12 +140,68 @@ def terms_of(loss: Loss | Combination) -> Sequence[Term]:
     return loss.terms if isinstance(loss, Combination) else [(1.0, loss)]
 
 
-def combine(terms: Sequence[Term]) -> Combination:
-    """Make a weighted sum, with the factors checked."""
+def combine(terms: Sequence[Term]) -> Loss | Combination:
+    """Make a weighted sum: one loss where the terms see the same, else a combination.
+
+    Losses of items of the same kind add up to one formula, with everything that a
+    single loss has: kernels, curvature, facts, booster objectives.
+    """
     factor = Param(1.0, gt=0)
-    return Combination(
-        tuple((factor.checked("factor", f, loss.name), loss) for f, loss in terms)
+    checked = [(factor.checked("factor", f, loss.name), loss) for f, loss in terms]
+    first = checked[0][1]
+    alike = all(
+        loss.structure == first.structure
+        and loss.form == first.form
+        and loss.definition.target == first.definition.target
+        for _, loss in checked
     )
+    if alike and first.structure.name != "overlap":
+        return _merged(checked)
+    return Combination(tuple(checked))
 
 
-__all__ = ["Combination", "CombinedSums", "Sums", "combine", "terms_of"]
+def _merged(terms: Sequence[Term]) -> Loss:
+    """Add the formulas of losses that see the same, with their parameters fixed."""
+    losses = [loss for _, loss in terms]
+    factors = [factor for factor, _ in terms]
+    first = losses[0].definition
+
+    def total(formulas: list[Formula]) -> Formula:
+        value = sum(
+            f * formula.value for f, formula in zip(factors, formulas, strict=True)
+        )
+        return Formula(lift(value), losses[0].structure.inputs)
+
+    forms = {
+        form: total([_fixed(loss, loss.definition.forms[form]) for loss in losses])
+        for form in first.forms
+        if all(form in loss.definition.forms for loss in losses)
+    }
+    bounds = [
+        _fixed(loss, loss.definition.majoriser)
+        for loss in losses
+        if loss.definition.majoriser is not None
+    ]
+    written = repr(Combination(tuple(terms)))
+    definition = Definition(
+        name=written,
+        structure=first.structure,
+        target=first.target,
+        forms=forms,
+        elicits=first.elicits if len(terms) == 1 else "",
+        link=_common([loss.definition.link for loss in losses]) or "identity",
+        majoriser=total(bounds) if len(bounds) == len(terms) else None,
+        doc=f"The weighted sum {written}.",
+        family="combination",
+    )
+    return Loss(definition, losses[0].form)
+
+
+def _fixed(loss: Loss, formula: Formula) -> Formula:
+    """Write a loss's parameters into one of its formulas."""
+    values = {k: v for k, v in loss.parameters.items() if isinstance(v, float)}
+    return formula.at(**values)
+
+
+def _common(values: list[str]) -> str:
+    return values[0] if len(set(values)) == 1 else ""

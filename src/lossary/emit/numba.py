@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from lossary.expr.graph import Node, const, is_scalar, make, topological
+from lossary.expr.graph import Node, const, is_scalar, make, mul, topological
 
 # `decay` is exp(-|x|) and `log1p_unit` is log1p on [0, 1]: no formula has them, but
 # softplus and sigmoid are made of them.
@@ -137,6 +137,8 @@ def _decay(x: Node) -> Node:
     """Return exp(-|x|), the same node for x and -x."""
     if x.op == "neg":
         x = x.args[0]
+    elif x.op == "mul" and (x.args[0].value or 0.0) < 0:
+        x = mul(-x.args[0], x.args[1])
     elif x.op == "sub":  # -(a - b) is b - a: of the two, take the same one always
         x = make("sub", tuple(sorted(x.args, key=repr)))
     return make("decay", (x,))

@@ -75,8 +75,8 @@ def beyond(values: Any, shares: Any, low: float, high: float) -> bool:
     """Say whether a counted value lies outside of a closed interval."""
     kind = values.dtype.type
     lowest, highest, zero = kind(low), kind(high), kind(0.0)
-    found = 0
+    found = False
     for i in range(values.shape[0]):
         x = values[i]
-        found |= ((x < lowest) | (x > highest)) & (shares[i] != zero)
-    return found != 0
+        found = found | ((x < lowest) | (x > highest)) & (shares[i] != zero)
+    return found

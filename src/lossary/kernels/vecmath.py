@@ -204,8 +204,8 @@ LOG_FIFTH = (
 )
 
 
-def _reduction(p: Precision) -> tuple[Function, Function]:
-    """x = n·ln 2 + r with |r| <= ln(2)/2, exp(r) - 1, and 2^n."""
+def _reduction(p: Precision) -> tuple[Function, Function, Function, Function]:
+    """x = n·ln 2 + r with |r| <= ln(2)/2; 2^n; exp(r) - 1; exp(r)."""
     real, bits = p.real, p.bits
     digits = bits(p.digits)
     # Adding 1.5·2^digits leaves the nearest whole number in the low bits.
@@ -213,26 +213,35 @@ def _reduction(p: Precision) -> tuple[Function, Function]:
     one_over_ln2 = p.number(1.4426950408889634)
     ln2_high, ln2_low = map(p.number, p.ln2)
     tail = p.numbers(p.exp_tail)
+    full = p.numbers((*p.exp_tail, 1.0, 1.0))
 
     @inline
     def reduce(x: Any) -> Any:
         k = muladd(x, one_over_ln2, magic)
         n = k - magic
         r = muladd(-n, ln2_low, muladd(-n, ln2_high, x))
-        return k, muladd(r * r, horner(r, tail), r)
+        return k, r
+
+    @inline
+    def exp_less_one(r: Any) -> Any:
+        return muladd(r * r, horner(r, tail), r)
+
+    @inline
+    def exp_near(r: Any) -> Any:
+        return horner(r, full)
 
     @inline
     def power_of_two(k: Any, bias: Any) -> Any:
         """Return 2^(n + bias - the format's own), from k = n + magic."""
         return bits((real(k).view(bits) + bias) << digits).view(real)
 
-    return reduce, power_of_two
+    return reduce, power_of_two, exp_less_one, exp_near
 
 
 def _exponentials(p: Precision) -> dict[str, Function]:
-    reduce, power_of_two = _reduction(p)
+    reduce, power_of_two, exp_less_one, exp_near = _reduction(p)
     lowest, highest = map(p.number, p.exp_range)
-    zero, half, one, two = map(p.number, (0.0, 0.5, 1.0, 2.0))
+    zero, half, two = map(p.number, (0.0, 0.5, 2.0))
     flat = p.number(-45.0)  # expm1 is -1 below
     # 2^n itself overflows before exp does, and underflows where the result is
     # subnormal and must be rounded once: its exponent is moved, and moved back.
@@ -240,9 +249,9 @@ def _exponentials(p: Precision) -> dict[str, Function]:
     back = p.number(2.0**-64)
 
     @inline
-    def scaled(k: Any, m: Any, positive: Any) -> Any:
+    def scaled(e: Any, k: Any, positive: Any) -> Any:
         scale = power_of_two(k, lowered if positive else raised)
-        return (one + m) * scale * (two if positive else back)
+        return e * scale * (two if positive else back)
 
     @inline
     def limited(x: Any) -> Any:
@@ -251,26 +260,27 @@ def _exponentials(p: Precision) -> dict[str, Function]:
 
     @inline
     def exp(x: Any) -> Any:
-        k, m = reduce(limited(x))
-        return scaled(k, m, x > zero)
+        k, r = reduce(limited(x))
+        return scaled(exp_near(r), k, x > zero)
 
     @inline
     def exp_sum(x: Any, low: Any) -> Any:
-        k, m = reduce(limited(x))
-        return scaled(k, m + (one + m) * low, x > zero)
+        k, r = reduce(limited(x))
+        e = exp_near(r)
+        return scaled(muladd(e, low, e), k, x > zero)
 
     @inline
     def decay(x: Any) -> Any:
         x = -abs(x)
-        k, m = reduce(lowest if x < lowest else x)
-        return (one + m) * power_of_two(k, raised) * back
+        k, r = reduce(lowest if x < lowest else x)
+        return exp_near(r) * power_of_two(k, raised) * back
 
     @inline
     def expm1(x: Any) -> Any:
-        k, m = reduce(flat if x < flat else (highest if x > highest else x))
+        k, r = reduce(flat if x < flat else (highest if x > highest else x))
         # Half of the result: 2^n itself overflows just below the largest float.
         scale = power_of_two(k, lowered)
-        result = two * (m * scale + (scale - half))
+        result = two * (exp_less_one(r) * scale + (scale - half))
         return x if x == zero else result  # -0.0 too
 
     return {"exp": exp, "exp_sum": exp_sum, "decay": decay, "expm1": expm1}
