@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 from lossary.errors import ParameterError
 from lossary.expr.formula import Formula
-from lossary.expr.graph import lift
 from lossary.loss import Definition, Loss
 from lossary.parameters import Param
 
@@ -167,10 +168,9 @@ def _merged(terms: Sequence[Term]) -> Loss:
     first = losses[0].definition
 
     def total(formulas: list[Formula]) -> Formula:
-        value = sum(
-            f * formula.value for f, formula in zip(factors, formulas, strict=True)
-        )
-        return Formula(lift(value), losses[0].structure.inputs)
+        pairs = zip(factors, formulas, strict=True)
+        value = reduce(operator.add, (f * formula.value for f, formula in pairs))
+        return Formula(value, losses[0].structure.inputs)
 
     forms = {
         form: total([_fixed(loss, loss.definition.forms[form]) for loss in losses])

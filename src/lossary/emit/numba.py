@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from lossary.expr.graph import Node, const, is_scalar, make, mul, topological
+from lossary.expr.graph import Node, const, is_scalar, make, mul, neg, topological
 
 # `decay` is exp(-|x|) and `log1p_unit` is log1p on [0, 1]: no formula has them, but
 # softplus and sigmoid are made of them.
@@ -32,6 +32,10 @@ SPELLING = {
     "sign": "one if {0} > zero else (-one if {0} < zero else {0})",
 } | {name: name + "({0})" for name in VECTOR_MATHS - {"pow", "xlogy"}}
 SPELLING |= {name: name + "({0}, {1})" for name in ("pow", "xlogy")}
+
+
+WHOLE = (1.0, 2.0, 3.0)
+"""Exponents for which a power of a sigmoid is cheaper as a product."""
 
 
 @dataclass(frozen=True)
@@ -128,9 +132,25 @@ def lower(root: Node) -> Node:
             done[node] = node
         elif node.op in _LOWERED:
             done[node] = _LOWERED[node.op](args[0])
+        elif (power := _power_of_sigmoid(node)) is not None:
+            x, exponent = power
+            factor = _sigmoid(neg(done[x]))
+            done[node] = factor
+            for _ in range(exponent - 1):
+                done[node] = make("mul", (done[node], factor))
         else:
             done[node] = make(node.op, args, node.value, node.name)
     return done[root]
+
+
+def _power_of_sigmoid(node: Node) -> tuple[Node, int] | None:
+    """Recognise exp(-n·softplus(x)), which is σ(-x)ⁿ, for a small whole n."""
+    if node.op != "exp" or node.args[0].op != "neg":
+        return None
+    inner, factor = node.args[0].args[0], 1.0
+    if inner.op == "mul" and inner.args[0].value in WHOLE:
+        factor, inner = inner.args[0].value, inner.args[1]
+    return (inner.args[0], int(factor)) if inner.op == "softplus" else None
 
 
 def _decay(x: Node) -> Node:

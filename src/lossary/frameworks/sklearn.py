@@ -151,11 +151,13 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
             rng=np.random.default_rng(seed),
         )
 
-    def _scores(self, X: Any) -> Array:
+    def raw_scores(self, X: Any) -> Array:
+        """Return what the loss was trained on: shape (n,), or (n, k) of k classes."""
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, dtype=np.float64)
-        z: Array = X @ self.coef_.T + self.intercept_
-        return z if Bundle(self.loss_).task == "multiclass" else z[:, 0]
+        several = Bundle(self.loss_).task == "multiclass"
+        z: Array = X @ np.atleast_2d(self.coef_).T + self.intercept_
+        return z if several else z[:, 0]
 
 
 def _moments(X: Array, w: Any, centred: bool) -> tuple[Array, Array]:
@@ -252,9 +254,8 @@ class LossRegressor(RegressorMixin, _LinearModel):  # type: ignore[misc]
 
     def predict(self, X: Any) -> Array:
         """Predict on the response scale: a mean, a median, …; shape (n,)."""
-        check_is_fitted(self)
-        X = validate_data(self, X, reset=False, dtype=np.float64)
-        return Bundle(self.loss_).response(X @ self.coef_ + self.intercept_)
+        z = self.raw_scores(X)
+        return Bundle(self.loss_).response(z)
 
 
 def _gives_probabilities(model: LossClassifier) -> bool:
@@ -336,7 +337,7 @@ random_state
 
     def decision_function(self, X: Any) -> Array:
         """Return raw scores: shape (n,) for two classes, else (n, k)."""
-        z = self._scores(X)
+        z = self.raw_scores(X)
         return z[:, 1] - z[:, 0] if z.ndim == 2 and z.shape[1] == 2 else z
 
     def predict(self, X: Any) -> Any:
@@ -348,6 +349,6 @@ random_state
     @available_if(_gives_probabilities)  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any) -> Array:
         """Predict probabilities, shape (n, k); only losses that elicit them can."""
-        z = self._scores(X)
+        z = self.raw_scores(X)
         p = Bundle(self.loss_).response(z)
         return p if p.ndim == 2 else np.column_stack([1 - p, p])

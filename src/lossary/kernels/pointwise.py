@@ -28,6 +28,7 @@ from lossary.kernels.printing import (
     indented,
     prepared,
     printed_header,
+    settled,
     uniform_lines,
     uniform_values,
     weigh,
@@ -125,9 +126,17 @@ _kernels: dict[tuple[Formula, str, bool, str], Callable[..., Any]] = {}
 
 
 def ready(
-    formula: Formula, dtype: Any, what: What = "value_and_grad", weighted: bool = False
+    formula: Formula,
+    params: Sequence[float],
+    dtype: Any,
+    what: What = "value_and_grad",
+    weighted: bool = False,
 ) -> bool:
-    """Say whether a kernel is in memory, so that calling it compiles nothing."""
+    """Say whether a kernel is in memory, so that calling it compiles nothing.
+
+    `weighted` asks for the kernel that reads weights or a mask.
+    """
+    formula, _ = settled(formula, tuple(params))
     return (formula, what, weighted, np.dtype(dtype).name) in _kernels
 
 
@@ -151,7 +160,8 @@ def _run(
     limits: np.ndarray[Any, Any],
 ) -> tuple[float, bool]:
     """Run a kernel over all chunks; return Σ w·l and whether a limit was crossed."""
-    y, z, weight, keep = arrays
+    _, z, weight, keep = arrays
+    formula, params = settled(formula, tuple(params))
     kernel = _kernel(formula, what, bool(weight.size or keep.size), z.dtype.name)
     uniforms = uniform_values(formula, coded(formula, what), params)
     chunks = chunk_count(z.size)

@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from lossary.emit.numba import Code, straight_line
+from lossary.emit.numba import WHOLE, Code, straight_line
 from lossary.expr.formula import Formula
-from lossary.expr.graph import Node, parameter
+from lossary.expr.graph import Node, leaves, parameter, topological
 from lossary.expr.reference import evaluate
 from lossary.kernels import threads
 from lossary.kernels.cache import load
@@ -44,6 +44,25 @@ class Totals:
     denominator: float
     count: int
     outside: bool
+
+
+@lru_cache(maxsize=256)
+def settled(
+    formula: Formula, params: tuple[float, ...]
+) -> tuple[Formula, tuple[float, ...]]:
+    """Fix the parameters that are better compiled in; return what is left to pass.
+
+    Parameters are passed at run time, so that one kernel serves all values. The
+    exception is a small whole factor in an exponent, as in focal losses: there an
+    exponential becomes a product.
+    """
+    exponents = [n for n in topological([formula.value]) if n.op == "exp"]
+    inside = {name for node in exponents for name in leaves(node, "param")}
+    values = dict(zip(formula.params, params, strict=True))
+    fixed = {p: v for p, v in values.items() if p in inside and v in WHOLE}
+    if not fixed:
+        return formula, params
+    return formula.at(**fixed), tuple(v for p, v in values.items() if p not in fixed)
 
 
 def printed_header(code: Code, dtype: str) -> str:

@@ -5,9 +5,8 @@ The same study gives the same bytes: no time of day, no random id.
 
 from __future__ import annotations
 
-import platform
+import re
 from collections.abc import Iterator, Mapping
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -24,7 +23,6 @@ _TONES = {
     "WORSE": "bad",
     "LIKELY WORSE": "bad",
 }
-_PACKAGES = ("lossary", "numpy", "scipy", "scikit-learn", "lightgbm", "pandas")
 
 
 def render(study: Any) -> str:
@@ -50,6 +48,7 @@ def render(study: Any) -> str:
     environment.filters["sentence"] = sentence
     template = environment.get_template("page.html.j2")
     heads, costs = cost_table(study)
+    headline, more = split_verdict(study.verdict)
     return template.render(
         study=study,
         unit=unit(study.metric),
@@ -63,7 +62,8 @@ def render(study: Any) -> str:
         tiers=TIERS,
         colours=plots.study_colours(study),
         facts=list(_protocol(study)),
-        versions=_versions(),
+        headline=headline,
+        more=more,
     )
 
 
@@ -76,6 +76,18 @@ def tone(word: object) -> str:
     ('good', 'plain')
     """
     return _TONES.get(str(word), "plain")
+
+
+def split_verdict(text: str) -> tuple[str, str]:
+    """Split a verdict after its first sentence.
+
+    Examples
+    --------
+    >>> split_verdict("Train with a: 0.1 lower. It costs 0.2.")
+    ('Train with a: 0.1 lower.', 'It costs 0.2.')
+    """
+    first, *rest = re.split(r"(?<=\.) (?=[A-Z])", text, maxsplit=1)
+    return first, " ".join(rest)
 
 
 def sentence(text: str) -> str:
@@ -148,13 +160,3 @@ def _plain(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _versions() -> list[str]:
-    found = [f"Python {platform.python_version()}"]
-    for package in _PACKAGES:
-        try:
-            found.append(f"{package} {version(package)}")
-        except PackageNotFoundError:
-            continue
-    return found

@@ -22,6 +22,8 @@ from lossary.report.curves import (
     window,
 )
 
+from lossary.report.tables import percent, unit
+
 try:
     import altair as alt
     import vl_convert
@@ -39,6 +41,8 @@ INK = "#1B1F24"  # replaced by the page's own colour in `to_svg`
 FONT = "system-ui, -apple-system, Segoe UI, Roboto, sans-serif"
 DASHES = ([1, 0], [6, 3], [2, 2], [8, 2, 2, 2], [1, 3], [10, 4])
 ROW_HEIGHT = 34
+LETTER = 7.8
+DOT: dict[str, Any] = {"size": 110, "filled": True, "opacity": 1}
 
 
 def colours(names: Sequence[str], control: str | None = None) -> dict[str, str]:
@@ -238,76 +242,71 @@ def fold_chart(study: Any) -> Any:
     ----------
     study : lossary.workbench.study.Study
     """
+    shown = [row for row in study.table if row.mean is not None]
+    size = percent(study.metric)
     rows = [
-        {"loss": row.loss, "place": place, "fold": i, "score": score}
-        for place, row in enumerate(_scored(study))
+        {"loss": row.loss, "place": place, "fold": i, "x": size * score}
+        for place, row in enumerate(shown)
         for i, score in enumerate(row.per_fold)
     ]
-    means = [{"loss": row.loss, "score": row.mean} for row in _scored(study)]
-    x = alt.X("score:Q", title=study.metric.title, scale=alt.Scale(zero=False))
+    means = [{"loss": row.loss, "x": size * row.mean} for row in shown]
+    x, y = _measure(unit(study.metric), zero=False), _losses(shown)
     folds = (
         alt.Chart(alt.Data(values=rows))
-        .mark_line(color=GREY, strokeWidth=1, opacity=0.45)
-        .encode(x=x, y=_losses(study), detail="fold:N", order="place:Q")
+        .mark_line(color=GREY, strokeWidth=1, opacity=0.6)
+        .encode(x=x, y=y, detail="fold:N", order="place:Q")
     )
-    points = (
-        alt.Chart(alt.Data(values=means))
-        .mark_point(size=110, filled=True, opacity=1)
-        .encode(x=x, y=_losses(study), color=_hue(study))
-    )
-    return _styled((folds + points).properties(width=470, height=_height(study)))
+    points = alt.Chart(alt.Data(values=means)).mark_point(**DOT)
+    points = points.encode(x=x, y=y, color=_hue(study))
+    return _styled((folds + points).properties(**_size(shown)))
 
 
 def difference_chart(study: Any) -> Any:
     """Draw the difference of every loss to the control, with what counts as none.
 
-    The bar is the interval that the verdict rests on, dots are folds, and the band
+    The bar is the interval that the verdict rests on, ticks are folds, and the band
     is the region of practical equivalence.
 
     Parameters
     ----------
     study : lossary.workbench.study.Study
     """
-    compared = [row for row in study.table if row.comparison is not None]
+    shown = [row for row in study.table if row.comparison is not None]
+    size = percent(study.metric)
+    folds = [
+        {"loss": row.loss, "x": size * difference}
+        for row in shown
+        for difference in row.comparison.fold_differences
+    ]
     intervals = [
         {
             "loss": row.loss,
-            "low": row.comparison.headline.low,
-            "high": row.comparison.headline.high,
-            "mean": row.comparison.difference,
+            "x": size * row.comparison.headline.low,
+            "high": size * row.comparison.headline.high,
+            "mean": size * row.comparison.difference,
         }
-        for row in compared
+        for row in shown
     ]
-    folds = [
-        {"loss": row.loss, "fold": d}
-        for row in compared
-        for d in row.comparison.fold_differences
-    ]
-    rope = max((row.comparison.rope for row in compared), default=0.0)
-    title = f"{study.metric.title}, less that of {study.control}"
-    bars = alt.Chart(alt.Data(values=intervals)).encode(
-        y=_losses(study, compared), color=_hue(study)
-    )
-    x = alt.X("low:Q", title=title)
+    rope = size * max((row.comparison.rope for row in shown), default=0.0)
+    title = f"{unit(study.metric)}: difference to {study.control}"
+    x, y = _measure(title), _losses(shown)
+
+    def layer(values: list[dict[str, Any]]) -> alt.Chart:
+        return alt.Chart(alt.Data(values=values)).encode(x=x)
+
+    bars = layer(intervals).encode(y=y, color=_hue(study))
     layers = (
-        alt.Chart(alt.Data(values=[{"from": -rope, "to": rope}]))
-        .mark_rect(color=GREY, opacity=0.22)
-        .encode(x=alt.X("from:Q", title=title), x2="to:Q"),
-        alt.Chart(alt.Data(values=[{"at": 0}]))
-        .mark_rule(color=INK, opacity=0.6)
-        .encode(x=alt.X("at:Q", title=title)),
-        alt.Chart(alt.Data(values=folds))
-        .mark_tick(color=GREY, opacity=0.55, thickness=1.5, size=15)
-        .encode(x=alt.X("fold:Q", title=title), y=_losses(study, compared)),
-        bars.mark_rule(strokeWidth=5, opacity=0.85).encode(x=x, x2="high:Q"),
-        bars.mark_point(size=110, filled=True, opacity=1).encode(
-            x=alt.X("mean:Q", title=title)
-        ),
+        layer([{"x": -rope, "high": rope}])
+        .mark_rect(color=GREY, opacity=0.25)
+        .encode(x2="high:Q"),
+        layer([{"x": 0}]).mark_rule(color=INK, opacity=0.6),
+        layer(folds)
+        .mark_tick(color=GREY, opacity=0.7, thickness=1.5, size=15)
+        .encode(y=y),
+        bars.mark_rule(strokeWidth=5, opacity=0.85).encode(x2="high:Q"),
+        bars.mark_point(**DOT).encode(x=alt.X("mean:Q")),
     )
-    chart = alt.layer(*layers).properties(
-        width=470, height=ROW_HEIGHT * max(1, len(compared))
-    )
-    return _styled(chart)
+    return _styled(alt.layer(*layers).properties(**_size(shown)))
 
 
 def to_svg(chart: Any, prefix: str = "figure") -> str:
@@ -333,18 +332,23 @@ def to_svg(chart: Any, prefix: str = "figure") -> str:
     return re.sub(r' (?:aria-[a-z]+|role|pointer-events)="[^"]*"', "", svg)
 
 
-def _scored(study: Any) -> list[Any]:
-    return [row for row in study.table if row.mean is not None]
+def _measure(title: str, *, zero: bool = True) -> alt.X:
+    scale = alt.Scale(zero=zero)
+    return alt.X("x:Q", title=title, scale=scale, axis=alt.Axis(tickCount=6))
 
 
-def _height(study: Any) -> int:
-    return ROW_HEIGHT * max(1, len(_scored(study)))
-
-
-def _losses(study: Any, rows: Sequence[Any] | None = None) -> alt.Y:
-    names = [row.loss for row in (_scored(study) if rows is None else rows)]
-    axis = alt.Axis(labelLimit=260, ticks=False, domain=False, grid=False)
+def _losses(rows: Sequence[Any]) -> alt.Y:
+    names = [row.loss for row in rows]
+    # Room for the widest of the fonts that a page may end up with.
+    room = LETTER * max(map(len, names), default=0)
+    axis = alt.Axis(
+        minExtent=room, labelLimit=room, ticks=False, domain=False, grid=False
+    )
     return alt.Y("loss:N", title=None, sort=names, axis=axis)
+
+
+def _size(rows: Sequence[Any]) -> dict[str, int]:
+    return {"width": 440, "height": ROW_HEIGHT * max(1, len(rows))}
 
 
 def _hue(study: Any) -> alt.Color:

@@ -58,6 +58,11 @@ def unit(metric: Metric) -> str:
     return short(metric) + (", %" if metric.unit == "percent" else "")
 
 
+def percent(metric: Metric) -> int:
+    """Give what the numbers of a metric are multiplied by to be shown."""
+    return 100 if metric.unit == "percent" else 1
+
+
 def decision_lines(study: Any) -> list[Line]:
     """Write the decision table, a line per loss, best first."""
     digits = _Digits(study.metric, [row.mean for row in study.table])
@@ -92,7 +97,7 @@ class _Digits:
     """Prints the numbers of one column with the same decimals: four digits in all."""
 
     def __init__(self, metric: Metric, values: Iterable[float | None]) -> None:
-        self.scale = 100 if metric.unit == "percent" else 1
+        self.scale = percent(metric)
         sizes = [abs(v) * self.scale for v in values if v]
         top = max((s for s in sizes if math.isfinite(s)), default=1.0)
         self.decimals = min(6, max(0, 3 - math.floor(math.log10(top))))
@@ -112,7 +117,7 @@ def _line(study: Any, row: Any, digits: _Digits) -> Line:
         tier=row.tier,
         is_control=row.loss == study.control,
         is_winner=row.loss == study.winner,
-        mean="failed" if row.mean is None else digits(row.mean),
+        mean="" if row.mean is None else digits(row.mean),
         error="" if row.se_corrected is None else digits(row.se_corrected),
         difference=digits(c.difference, "+") if c else "",
         interval=_interval(c, digits) if c else "",

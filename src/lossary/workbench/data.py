@@ -304,7 +304,7 @@ def _labels(y: Any, target: str | None) -> NDArray[Any]:
     values = np.asarray(y)
     if values.ndim == 2 and values.shape[1] == 1:
         raise ShapeError(f"y must have shape (n,), got {values.shape}; use y.ravel()")
-    missing = np.flatnonzero(pd.isna(values)) if values.ndim == 1 else []
+    missing = np.flatnonzero(pd.isna(values) if values.ndim == 1 else False)
     if len(missing):
         drop = f"df.dropna(subset=[{target!r}])" if target else "a mask"
         raise DataError(
@@ -410,7 +410,7 @@ def _unusable(values: pd.Series) -> str:
 
 
 def _finite(name: str, values: pd.Series) -> Array:
-    numbers = values.to_numpy(dtype=np.float64, na_value=np.nan)
+    numbers: Array = values.to_numpy(dtype=np.float64, na_value=np.nan)
     bad = np.flatnonzero(np.isinf(numbers))
     if len(bad):
         raise DataError(

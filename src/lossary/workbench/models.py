@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -38,7 +39,7 @@ class Fitted:
         Whether responses of classes are probabilities; a margin has only its
         boundary, at 0.5.
     info : mapping
-        "seconds", "iterations", "converged", "curvature" (its mode) and "factor":
+        "seconds", "iterations", "converged", "curvature" (its mode, for models that use it) and "factor":
         what the loss was multiplied by.
     """
 
@@ -195,7 +196,7 @@ def _train_linear(task: Task, settings: Mapping[str, Any]) -> Trained:
     """Encode, impute and standardise inside the training part, then fit."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.pipeline import make_pipeline
-    from sklearn.utils._testing import ignore_warnings
+    from threadpoolctl import threadpool_limits
 
     from lossary.frameworks.sklearn import LossClassifier, LossRegressor
 
@@ -211,20 +212,27 @@ def _train_linear(task: Task, settings: Mapping[str, Any]) -> Trained:
     )
     model = make_pipeline(_encoder(task.X), estimator)
     name = type(estimator).__name__.lower()
-    with ignore_warnings(category=ConvergenceWarning):  # it is in the info instead
+    # Trials run side by side, and L-BFGS on small arrays waits for threads more than
+    # it computes.
+    with threadpool_limits(1, user_api="blas"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # it is in the info
         model.fit(task.X, task.y, **{f"{name}__sample_weight": task.weight})
     info = {
         "iterations": estimator.n_iter_,
         "converged": estimator.converged_,
-        "curvature": "none",
+        "curvature": "not used",
         "factor": factor,
     }
     if regression:
         return model.predict, info
 
     def responses(X: Any) -> Array:
-        z = estimator._scores(model[0].transform(X))
-        return task.bundle.response(z)
+        p = task.bundle.response(estimator.raw_scores(model[0].transform(X)))
+        if p.ndim == 1:
+            return p
+        every = np.zeros((len(p), task.n_classes or p.shape[1]))
+        every[:, estimator.classes_] = p  # a class may be missing from these rows
+        return every
 
     return responses, info
 
@@ -274,7 +282,7 @@ def _train_lightgbm(task: Task, settings: Mapping[str, Any]) -> Trained:
 
 
 def _plainly_named(X: pd.DataFrame) -> pd.DataFrame:
-    """Number the columns: LightGBM refuses names with commas, quotes or brackets."""
+    """Name columns f0, f1, …: LightGBM refuses commas, quotes and brackets."""
     return X.set_axis([f"f{i}" for i in range(X.shape[1])], axis="columns")
 
 
