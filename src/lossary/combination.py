@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
+from lossary.definition import Definition
 from lossary.errors import ParameterError
 from lossary.expr.formula import Formula
-from lossary.loss import Definition, Loss
+from lossary.loss import Loss
 from lossary.parameters import Param
 
 Term = tuple[float, Loss]

@@ -3,119 +3,20 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from lossary.arrays import library
-from lossary.batch import Batch, prepare
+from lossary.batch import prepare
+from lossary.definition import FORM_OPTIONS, Definition, Structure, option_of
 from lossary.errors import ParameterError, nearest
 from lossary.expr.formula import Formula
 from lossary.kinds import Kind, kind
-from lossary.parameters import Choice, Param
 from lossary.reduction import IN_ONE_PASS, Sums, checked_policy
-from lossary.shapes import Signature
 
 if TYPE_CHECKING:
     from lossary.facts import Facts
-
-
-class Structure(Protocol):
-    """What a family of losses sees; it owns axes, weights, reduction and kernels."""
-
-    name: str
-    signatures: tuple[Signature, ...]
-    inputs: tuple[str, ...]
-
-    def indexed(self, signature: Signature) -> bool:
-        """Say whether the target holds class numbers."""
-
-    def count_shape(
-        self, target: tuple[int, ...], prediction: tuple[int, ...]
-    ) -> tuple[int, ...]:
-        """Return the shape that weights and masks belong to."""
-
-    def kinds(self, loss: Loss, signature: Signature) -> tuple[Kind, Kind]:
-        """Return the kinds of target and prediction."""
-
-    def suspicions(self, loss: Loss, batch: Batch) -> list[str]:
-        """Say what else is surely wrong with the values."""
-
-    def value(self, loss: Loss, batch: Batch, reduction: str, empty: str) -> Any:
-        """Return the reduced loss."""
-
-    def kernel_for(self, loss: Loss) -> str | None:
-        """Name the kernel that computes a loss in one pass, where there is one."""
-
-    def sums(self, loss: Loss, batch: Batch, reduction: str) -> Any:
-        """Return what merges."""
-
-    def value_and_grad(
-        self, loss: Loss, batch: Batch, reduction: str, empty: str, out: Any
-    ) -> tuple[Any, Any]:
-        """Return the reduced loss and its gradient in the prediction."""
-
-    def grad_and_hess(self, loss: Loss, batch: Batch) -> tuple[Any, Any]:
-        """Return gradient and curvature per item."""
-
-    def best_constant(self, loss: Loss, y_true: Any, sample_weight: Any) -> Any:
-        """Return the constant prediction of the least loss."""
-
-    def linked(self, loss: Loss) -> Loss:
-        """Return the loss as a function of its link-space score."""
-
-    def latex(self, loss: Loss, what: str) -> str:
-        """Print value, gradient or curvature."""
-
-
-@dataclass(frozen=True)
-class Definition:
-    """What is declared once about a loss; everything else is derived.
-
-    Attributes
-    ----------
-    name, doc, family : str
-        Its name, its documentation, and the file it lives in.
-    structure : Structure
-        What it sees.
-    target : str
-        The kind of its target.
-    forms : mapping of str to Formula
-        A formula per kind of prediction; the first is the default.
-    params : mapping of str to Param
-        Its parameters.
-    elicits : str
-        The functional that its minimiser is.
-    link : str
-        From the response scale to the raw prediction that a booster adds up.
-    majoriser : Formula, optional
-        A curvature that bounds the loss from above, where the true one is no use.
-    """
-
-    name: str
-    structure: Any
-    target: str
-    forms: Mapping[str, Formula]
-    params: Mapping[str, Param | Choice] = field(default_factory=dict)
-    elicits: str = ""
-    link: str = "identity"
-    majoriser: Formula | None = None
-    doc: str = ""
-    family: str = ""
-
-    def __hash__(self) -> int:
-        return hash((self.name, self.family, tuple(self.forms)))
-
-
-# Which option picks the form of the prediction, and which form its value picks.
-FORM_OPTIONS: dict[str, dict[bool, tuple[str, ...]]] = {
-    "from_logits": {
-        True: ("logit", "class_logits"),
-        False: ("probability", "class_probability"),
-    },
-    "from_log": {True: ("log",), False: ("positive",)},
-}
 
 
 @dataclass(frozen=True, repr=False)
@@ -208,7 +109,7 @@ class Loss:
         ]
         default, *_ = self.definition.forms
         if self.form != default:
-            option = _option_of(self.form)
+            option = option_of(self.form)
             given.append(f"{option}=False")
         return f"{self.name}({', '.join(given)})" if given else self.name
 
@@ -249,7 +150,7 @@ class Loss:
     def form_options(self) -> list[str]:
         """Name the options that pick the kind of prediction, if there is a choice."""
         forms = self.definition.forms
-        return sorted({_option_of(f) for f in forms if len(forms) > 1})
+        return sorted({option_of(f) for f in forms if len(forms) > 1})
 
     def _form(self, option: str, value: Any) -> str:
         wanted = FORM_OPTIONS[option].get(value, ())
@@ -452,10 +353,3 @@ class Loss:
         if not isinstance(other, (Loss, Combination)):
             return NotImplemented
         return combine([*terms_of(self), *terms_of(other)])
-
-
-def _option_of(form: str) -> str:
-    for option, choices in FORM_OPTIONS.items():
-        if any(form in forms for forms in choices.values()):
-            return option
-    raise ParameterError(f"no option picks predictions of kind {form!r}")

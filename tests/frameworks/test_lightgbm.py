@@ -161,7 +161,7 @@ def test_targets_that_the_loss_is_not_defined_on_are_named():
 def test_pickles():
     objective = Objective(ls.huber(delta=2.0), scale=0.25)
     twin = pickle.loads(pickle.dumps(objective))
-    assert repr(twin) == repr(objective)
+    assert twin == objective
     y = PARITY["regression"][1]
     model = train(objective, X, y, params=PARAMS, num_boost_round=3)
     again = pickle.loads(pickle.dumps(model))

@@ -29,7 +29,8 @@ def serves(
         return False
     if not kernels.available():
         return False
-    return z.size >= COMPILED_FROM or _module(kernel).ready(formula, z.dtype, what)
+    large = z.size >= COMPILED_FROM
+    return large or bool(_module(kernel).ready(formula, z.dtype, what))
 
 
 def _module(kernel: str) -> Any:

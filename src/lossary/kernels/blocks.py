@@ -1,20 +1,15 @@
-"""Compiled pieces that every printed kernel shares: blocks, sums, weights.
-
-A kernel walks over chunks, and over blocks within a chunk. A block fits in the first
-cache; a chunk is the unit of summation, so that sums do not depend on how many
-threads share the chunks.
-"""
+"""Compiled pieces that printed kernels share: sums, weights, limits, rows."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numba import types
 
 from lossary.kernels.vecmath import inline
 
-BLOCK = 1024
-CHUNK = 64 * BLOCK
+LANES = 32
 
 compiled = {"cache": True, "nogil": True, "error_model": "numpy"}
 """How printed kernels are compiled; fastmath stays off, so NaN keeps its meaning."""
@@ -80,3 +75,88 @@ def beyond(values: Any, shares: Any, low: float, high: float) -> bool:
         x = values[i]
         found = found | ((x < lowest) | (x > highest)) & (shares[i] != zero)
     return found
+
+
+@inline
+def largest(values: Any, lanes: Any) -> Any:
+    """Return the maximum, -inf of nothing; a NaN is passed over."""
+    lanes[:] = -np.inf
+    whole = values.shape[0] // LANES * LANES
+    for start in range(0, whole, LANES):
+        some = values[start : start + LANES]
+        for i in range(LANES):
+            lanes[i] = some[i] if some[i] > lanes[i] else lanes[i]
+    result = lanes[0]
+    if whole:
+        for i in range(LANES):
+            result = lanes[i] if lanes[i] > result else result
+    for i in range(whole, values.shape[0]):
+        result = values[i] if values[i] > result else result
+    return result
+
+
+@inline
+def added(values: Any, lanes: Any) -> float:
+    """Return the sum in float64, of as many running sums as there are lanes."""
+    whole = values.shape[0] // LANES * LANES
+    result = 0.0
+    if whole:
+        lanes[:] = 0.0
+        for start in range(0, whole, LANES):
+            some = values[start : start + LANES]
+            for i in range(LANES):
+                lanes[i] += some[i]
+        for i in range(LANES):
+            result += lanes[i]
+    for i in range(whole, values.shape[0]):
+        result += values[i]
+    return result
+
+
+@inline
+def lower_by(values: Any, top: Any) -> None:
+    """Subtract the maximum; it may be infinite, and its own difference is 0."""
+    zero = values.dtype.type(0.0)
+    top = zero if top == -np.inf else top
+    for i in range(values.shape[0]):
+        values[i] = zero if values[i] == top else values[i] - top
+
+
+@inline
+def against_others(below: Any, share: Any, miss: Any, log: Any, lanes: Any) -> None:
+    """Turn a row's scores below its maximum, and their exponentials, into shares.
+
+    On return ``share`` is p, ``miss`` is 1 - p without cancellation (for the maximum
+    the others are added up), and ``below`` is log p.
+    """
+    kind = below.dtype.type
+    zero, ties = kind(0.0), 0
+    for k in range(below.shape[0]):
+        top = below[k] == zero
+        miss[k] = zero if top else share[k]
+        ties += top
+    rest = added(miss, lanes)
+    mass = rest + ties
+    spread, inverse, beside = kind(log(mass)), kind(1.0 / mass), kind(rest + (ties - 1))
+    lesser, at_top = kind(rest), kind(ties)
+    for k in range(below.shape[0]):
+        others = beside if below[k] == zero else at_top + (lesser - share[k])
+        miss[k] = others * inverse
+        share[k] *= inverse
+        below[k] -= spread
+
+
+@inline
+def chain(
+    bent: Any, share: Any, miss: Any, ratio: Any, lanes: Any, scale: Any, slopes: Any
+) -> None:
+    """Chain slopes in the log-odds to slopes in the scores: a - p·(B - b).
+
+    b is a / (1 - p) and B its sum over the classes; ``ratio`` is room for b.
+    """
+    zero = bent.dtype.type(0.0)
+    for k in range(bent.shape[0]):
+        ratio[k] = zero if miss[k] == zero else bent[k] / miss[k]
+    whole = bent.dtype.type(added(ratio, lanes))
+    for k in range(bent.shape[0]):
+        slopes[k] = scale * (bent[k] - share[k] * (whole - ratio[k]))

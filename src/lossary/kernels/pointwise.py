@@ -36,7 +36,7 @@ from lossary.kernels.printing import (
 
 KERNEL = '''
 
-real_type = blocks.real_types["{dtype}"]
+real, real_type = np.{dtype}, blocks.real_types["{dtype}"]
 numbers, data = read(types.float64), read(real_type)
 
 

@@ -16,6 +16,7 @@ from lossary.expr.graph import Node, leaves, parameter, topological
 from lossary.expr.reference import evaluate
 from lossary.kernels import threads
 from lossary.kernels.cache import load
+from lossary.kernels.sizes import CHUNK
 
 Interval = tuple[float, float]
 Scale = float | Callable[[float, int], float]
@@ -74,12 +75,13 @@ def printed_header(code: Code, dtype: str) -> str:
         "from numba import njit, types",
         "",
         "from lossary.kernels import blocks, vecmath",
-        "from lossary.kernels.blocks import BLOCK, CHUNK, read, written",
+        "from lossary.kernels.blocks import read, written",
+        "from lossary.kernels.sizes import BLOCK, CHUNK",
         "",
-        f"real = np.{dtype}",
-        "zero, one = real(0.0), real(1.0)",
+        f"number = np.{dtype}",
+        "zero, one = number(0.0), number(1.0)",
     ]
-    lines += [f"k{i} = real({x!r})" for i, x in enumerate(code.constants)]
+    lines += [f"k{i} = number({x!r})" for i, x in enumerate(code.constants)]
     lines += [f'{f} = vecmath.functions("{dtype}")["{f}"]' for f in code.functions]
     return "\n".join(lines) + "\n"
 
@@ -91,7 +93,7 @@ def indented(lines: Iterable[str], depth: int) -> str:
 
 def uniform_lines(code: Code) -> list[str]:
     """Print the unpacking of what depends on parameters alone."""
-    return [f"u{i} = real(uniforms[{i}])" for i in range(len(code.uniforms))]
+    return [f"u{i} = number(uniforms[{i}])" for i in range(len(code.uniforms))]
 
 
 def uniform_values(
@@ -134,7 +136,8 @@ from numba import njit, types
 import numpy as np
 
 from lossary.kernels import blocks
-from lossary.kernels.blocks import BLOCK, CHUNK, read, written
+from lossary.kernels.blocks import read, written
+from lossary.kernels.sizes import BLOCK, CHUNK
 
 real = np.{dtype}
 real_type = blocks.real_types["{dtype}"]
@@ -181,8 +184,6 @@ def weigh(
 
 def chunk_count(n: int) -> int:
     """Return the number of chunks of n items."""
-    from lossary.kernels.blocks import CHUNK
-
     return -(-n // CHUNK)
 
 

@@ -28,64 +28,275 @@ from lossary.kernels.printing import (
     uniform_values,
     weigh,
 )
+from lossary.kernels.sizes import BLOCK, CHUNK
 
-# The unit of summation; rows of a chunk are added up in order.
-CHUNK_ELEMENTS = 1 << 16
+KERNEL = """
 
-ARGUMENTS = '''
-
+real = np.{dtype}
 real_type = blocks.real_types["{dtype}"]
+matrix = types.Array(real_type, 2, "C", readonly=True)
+exp_of = vecmath.functions("{dtype}")["exp"]
+log_of = vecmath.functions("{precision}")["log"]
 
 
 @njit(
     types.void(
-        read({target_type}), types.Array(real_type, 2, "C", readonly=True),
-        read(real_type), read(types.uint8), types.float64, read(types.float64),
-        types.int64, types.int64, types.int64,
+        {target_type}, matrix, read(real_type), read(types.uint8), types.float64,
+        read(types.float64), types.int64, types.int64, types.int64, types.int64,
         written(types.float64), written(types.uint8), types.Array(real_type, 2, "C"),
     ),
     **blocks.compiled,
 )
 def kernel(
-    targets, scores, weight, keep, scale, uniforms, size, first, last, sums, outside,
-    gradient,
+    targets, scores, weight, keep, scale, uniforms, step, size, first, last,
+    sums, outside, slopes,
 ):
 {uniforms}
     rows, classes = scores.shape
-    wanted = gradient.shape[0] > 0
-    work, share = np.empty(classes, real), np.empty(1, real)
-    lanes, tops = np.zeros(blocks.LANES), np.empty(blocks.LANES, real)
-'''
-
-LABELS = '''
+    shares, work = np.ones(step, real), np.empty(step * classes, real)
+    lanes, tops = np.empty(blocks.LANES), np.empty(blocks.LANES, real)
+{buffers}
     for chunk in range(first, last):
         total = 0.0
-        for row in range(chunk * size, min(rows, (chunk + 1) * size)):
-            share[0] = one
+        stop = min(rows, (chunk + 1) * size)
+        for row in range(chunk * size, stop, step):
+            count = min(step, stop - row)
             if weight.size or keep.size:
-                blocks.effective(weight, keep, row, row + 1, share)
-            w, label = share[0], targets[row]
-            removed, known = w == zero, 0 <= label < classes
-            if removed or not known:
-                if wanted:
-                    gradient[row, :] = zero if removed else real(nan)
-                if not removed:
-                    outside[chunk] = 1
-                    total = nan
-                continue
-            blocks.copy(scores[row], work)
-            own = work[label]
-            work[label] = -inf
-            top = blocks.largest(work, tops)
-            others = blocks.exponentials(work, top, lanes, exp)
-            {target}, {score} = 1.0, (np.float64(own) - top) - log(others)
+                blocks.effective(weight, keep, row, row + count, shares)
 {body}
-            total += w * {value}
-            if wanted:
-                slope = scale * w * {slope}
-                # Without another class there is nothing to share the slope.
-                factor = real(-slope / others if others != 0.0 else 0.0 * slope)
-                blocks.multiply(work, factor, gradient[row])
-                gradient[row, label] = slope
         sums[chunk] = total
-'''
+"""
+
+# What a label's row needs of the formula is evaluated in float64, once per row.
+LABELS = """\
+            for r in range(count):
+                part, label = work[r * classes : (r + 1) * classes], targets[row + r]
+                scored = scores[row + r]
+                for k in range(classes):
+                    part[k] = scored[k]
+                known = 0 <= label < classes
+                if not known and shares[r] != zero:
+                    outside[chunk] = 1
+                ahead[r] = nan
+                if known:
+                    part[label] = -inf
+                top = blocks.largest(part, tops)
+                if known:
+                    ahead[r] = np.float64(scored[label]) - np.float64(top)
+                blocks.lower_by(part, top)
+            for i in range(count * classes):
+                work[i] = exp_of(work[i])
+            for r in range(count):
+                others[r] = blocks.added(work[r * classes : (r + 1) * classes], lanes)
+            for r in range(count):
+                {target}, {score} = 1.0, ahead[r] - log_of(others[r])
+{lines}
+                values[r], slope[r] = {value}, {gradient}
+            for r in range(count):
+                w = np.float64(shares[r])
+                removed = w == 0.0
+                if not removed:
+                    total += w * values[r]
+                if slopes.shape[0] and removed:
+                    slopes[row + r, :] = zero
+                elif slopes.shape[0]:
+                    own = scale * w * slope[r]
+                    # No other class, or none in reach: nothing to share the slope.
+                    factor = real(-own / others[r] if others[r] != 0.0 else 0.0 * own)
+                    part, filled = work[r * classes : (r + 1) * classes], slopes[row + r]
+                    for k in range(classes):
+                        filled[k] = factor * part[k]
+                    if 0 <= targets[row + r] < classes:
+                        filled[targets[row + r]] = own
+"""
+
+# A distribution's formula is evaluated once per class, in the dtype of the scores.
+DISTRIBUTION = """\
+            items = count * classes
+            for r in range(count):
+                part, scored = work[r * classes : (r + 1) * classes], scores[row + r]
+                for k in range(classes):
+                    part[k] = scored[k]
+                blocks.lower_by(part, blocks.largest(part, tops))
+            for i in range(items):
+                share[i] = exp_of(work[i])
+            for r in range(count):
+                here = slice(r * classes, (r + 1) * classes)
+                blocks.against_others(
+                    work[here], share[here], miss[here], log_of, lanes
+                )
+            given = targets[row * classes : row * classes + items]
+            for i in range(items):
+                {target}, {score} = given[i], work[i] - log_of(miss[i])
+{lines}
+                values[i] = {value}
+                bent[i] = {gradient}
+            for r in range(count):
+                w, here = np.float64(shares[r]), slice(r * classes, (r + 1) * classes)
+                if w == 0.0:
+                    if slopes.shape[0]:
+                        slopes[row + r, :] = 0.0
+                    continue
+                total += w * blocks.added(values[here], lanes)
+                if slopes.shape[0]:
+                    blocks.chain(
+                        bent[here], share[here], miss[here], values[here], lanes,
+                        real(scale * w), slopes[row + r],
+                    )
+"""
+
+BUFFERS = {
+    True: ("ahead", "others", "values", "slope"),
+    False: ("share", "miss", "values", "bent"),
+}
+
+
+def printed(formula: Formula, labels: bool, dtype: str) -> str:
+    """Print the module of one kernel.
+
+    Parameters
+    ----------
+    formula
+        The loss of a class, given its target and its log-odds.
+    labels
+        Whether the target is a class number per row, or a distribution over classes.
+    dtype
+        ``"float32"`` or ``"float64"``.
+    """
+    if labels:
+        formula = formula.at(**{formula.inputs[0]: 1.0})
+    code = straight_line(formula.value, formula.gradient)
+    precision = "float64" if labels else dtype
+    size = "step" if labels else "step * classes"
+    buffers = [f"{b} = np.empty({size}, np.{precision})" for b in BUFFERS[labels]]
+    target, score = formula.inputs
+    value, gradient = code.results
+    body = (LABELS if labels else DISTRIBUTION).format(
+        target=target,
+        score=score,
+        lines=indented(code.lines, 4),
+        value=value,
+        gradient=gradient,
+    )
+    text = KERNEL.format(
+        dtype=dtype,
+        precision=precision,
+        target_type="read(types.int64)" if labels else "read(real_type)",
+        uniforms=indented(uniform_lines(code), 1),
+        buffers=indented(buffers, 1),
+        body=body.rstrip(),
+    )
+    return printed_header(code, precision) + text
+
+
+_kernels: dict[tuple[Formula, bool, str], Callable[..., Any]] = {}
+
+
+def ready(
+    formula: Formula, params: Sequence[float], dtype: Any, labels: bool = True
+) -> bool:
+    """Say whether a kernel is in memory, so that calling it compiles nothing."""
+    formula, _ = settled(formula, tuple(params))
+    return (formula, labels, np.dtype(dtype).name) in _kernels
+
+
+def _kernel(formula: Formula, labels: bool, dtype: str) -> Callable[..., Any]:
+    key = (formula, labels, dtype)
+    if key not in _kernels:
+        kind = "labels" if labels else "distribution"
+        _kernels[key] = load(printed(*key), f"rows_{kind}_{dtype}")
+    return _kernels[key]
+
+
+def total(
+    formula: Formula,
+    params: Sequence[float],
+    target: Any,
+    z: Any,
+    *,
+    weight: Any = None,
+    keep: Any = None,
+) -> Totals:
+    """Add up the losses of the rows; see `value_and_grad`."""
+    z = np.require(z, None, "CA")
+    nothing = np.empty((0, z.shape[-1]), z.dtype)
+    return _run(formula, params, target, z, (weight, keep), 1.0, nothing)
+
+
+def value_and_grad(
+    formula: Formula,
+    params: Sequence[float],
+    target: Any,
+    z: Any,
+    *,
+    weight: Any = None,
+    keep: Any = None,
+    scale: Scale = 1.0,
+    out: Any = None,
+) -> tuple[Totals, Any]:
+    """Add up the losses of the rows, and write scale·w·gradient.
+
+    Parameters
+    ----------
+    formula
+        The loss of a class, given its target and its log-odds.
+    params
+        Its parameters, in the formula's order.
+    target
+        A class number per row (an integer array without the class axis), or a
+        distribution over the classes (of the shape of `z`).
+    z
+        Class scores, the class axis last; float32 or float64.
+    weight, keep
+        A weight per row; True where a row counts.
+    scale
+        A number, or a function of Σw and the count that gives it.
+    out
+        Where the gradient goes: a contiguous array of the shape and dtype of `z`.
+
+    Returns
+    -------
+    Totals
+        Its ``outside`` says that a counted label names no class; such a row costs
+        NaN.
+    numpy.ndarray
+        The gradient in `z`.
+    """
+    z = np.require(z, None, "CA")
+    out = np.empty(z.shape, z.dtype) if out is None else out
+    return _run(formula, params, target, z, (weight, keep), scale, out), out
+
+
+def _run(
+    formula: Formula,
+    params: Sequence[float],
+    target: Any,
+    z: Any,
+    counting: tuple[Any, Any],
+    scale: Scale,
+    gradient: Any,
+) -> Totals:
+    formula, params = settled(formula, tuple(params))
+    classes = z.shape[-1]
+    labels = np.ndim(target) < z.ndim
+    targets = flat(target, np.int64 if labels else z.dtype)
+    scores, slopes = z.reshape(-1, classes), gradient.reshape(-1, classes)
+    weight, keep = prepared(*counting, z.dtype)
+    denominator, count = weigh(weight, keep, scores.shape[0])
+    factor = scale(denominator, count) if callable(scale) else scale
+    kernel = _kernel(formula, labels, z.dtype.name)
+    seen = formula.at(**{formula.inputs[0]: 1.0}) if labels else formula
+    uniforms = uniform_values(seen, straight_line(seen.value, seen.gradient), params)
+    step = max(1, BLOCK // classes)
+    size = step * max(1, CHUNK // (step * classes))
+    chunks = -(-scores.shape[0] // size)
+    sums, outside = np.zeros(chunks), np.zeros(chunks, np.uint8)
+
+    def part(first: int, last: int) -> None:
+        kernel(
+            targets, scores, weight, keep, factor, uniforms, step, size, first, last,
+            sums, outside, slopes,
+        )  # fmt: skip
+
+    threads.run(part, chunks)
+    return Totals(float(sums.sum()), denominator, count, bool(outside.any()))

@@ -45,7 +45,7 @@ def render(study: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["sentence"] = sentence
+    environment.filters |= {"sentence": sentence, "tied": tied}
     template = environment.get_template("page.html.j2")
     heads, costs = cost_table(study)
     headline, more = split_verdict(study.verdict)
@@ -101,6 +101,11 @@ def sentence(text: str) -> str:
     return text[:1].upper() + text[1:].removesuffix(".") + "."
 
 
+def tied(text: str) -> str:
+    """Keep a number and its percent sign on one line."""
+    return text.replace(" %", "\u00a0%")
+
+
 def _comparisons(study: Any) -> list[Any]:
     return [row.comparison for row in study.table if row.comparison is not None]
 
@@ -134,7 +139,7 @@ def _protocol(study: Any) -> Iterator[tuple[str, str]]:
     yield "Metric", f"{metric.title} ({metric.name}); {better} is better"
     yield "It rewards", metric.functional
     yield from _told(study.data)
-    yield "Target", str(study.choice.facts)
+    yield "Target values", str(study.choice.facts)
     yield "Model", study.model
     yield from _told(study.protocol)
     if study.baseline is not None:

@@ -11,6 +11,7 @@ import numpy as np
 from lossary.arrays import library_of
 from lossary.batch import prepare
 from lossary.errors import DomainError
+from lossary.expr.graph import apply, symbol
 from lossary.loss import Loss
 
 
@@ -161,31 +162,40 @@ def _class_shares(loss: Loss, y_true: Any, sample_weight: Any) -> np.ndarray:
 
 def _balanced(loss: Loss, shares: np.ndarray) -> np.ndarray:
     formula = loss.formula.at(y=1.0)
-    gradient = library_of(shares).run(
-        formula.gradient, (*formula.inputs, *formula.params)
-    )
+    numpy = library_of(shares)
+    gradient = numpy.run(formula.gradient, (*formula.inputs, *formula.params))
+    sigmoid = numpy.run(apply("sigmoid", symbol("z")), ("y", "z"))
+    in_odds = loss.form == "class_logits"
 
-    def pull(p: np.ndarray) -> np.ndarray:
-        """Return -dl/dp of the true class, be it from the slope in its log-odds."""
-        if loss.form == "class_probability":
-            return np.asarray(-gradient(p, p, *loss.params))
-        u = np.log(p) - np.log1p(-p)
-        return np.asarray(-gradient(u, u, *loss.params) / (p * (1 - p)))
+    def pull(u: np.ndarray) -> np.ndarray:
+        """Return π_k·|dl/dp| of every class at its log-odds."""
+        p, q = sigmoid(u, u), sigmoid(-u, -u)
+        slope = (
+            gradient(u, u, *loss.params) / (p * q)
+            if in_odds
+            else gradient(p, p, *loss.params)
+        )
+        return np.asarray(-shares * slope)
 
-    def probabilities(multiplier: float) -> np.ndarray:
-        low, high = np.full_like(shares, 1e-300), np.full_like(shares, 1 - 1e-16)
-        for _ in range(200):
-            middle = np.sqrt(low * high) if (low < 1e-6).any() else (low + high) / 2
-            above = shares * pull(middle) > multiplier
-            low, high = np.where(above, middle, low), np.where(above, high, middle)
-        return np.asarray((low + high) / 2)
+    def odds(multiplier: float) -> np.ndarray:
+        return _crossing(lambda u: pull(u) - multiplier, np.full_like(shares, 40.0))
 
-    low, high = 1e-12, 1e12
-    for _ in range(200):
-        middle = math.sqrt(low * high)
-        if probabilities(middle).sum() > 1:
-            low = middle
-        else:
-            high = middle
-    p = probabilities(middle)
-    return np.asarray(p / p.sum())
+    def excess(log_multiplier: np.ndarray) -> np.ndarray:
+        u = odds(math.exp(log_multiplier[0]))
+        return np.array([sigmoid(u, u).sum() - 1])
+
+    u = odds(math.exp(_crossing(excess, np.array([30.0]))[0]))
+    p = np.asarray(sigmoid(u, u))
+    return p / p.sum()
+
+
+def _crossing(
+    falling: Callable[[np.ndarray], np.ndarray], reach: np.ndarray
+) -> np.ndarray:
+    """Find, element by element, where a falling function crosses zero."""
+    low, high = -reach, reach
+    for _ in range(64):
+        middle = (low + high) / 2
+        above = falling(middle) > 0
+        low, high = np.where(above, middle, low), np.where(above, high, middle)
+    return np.asarray((low + high) / 2)

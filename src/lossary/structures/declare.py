@@ -6,10 +6,11 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from lossary.definition import Definition
 from lossary.errors import FormulaError
 from lossary.expr.formula import Formula, trace
 from lossary.kinds import kind
-from lossary.loss import Definition, Loss
+from lossary.loss import Loss
 from lossary.parameters import Choice, Param
 
 

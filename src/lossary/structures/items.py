@@ -81,10 +81,11 @@ class ItemStructure:
         """Return numerator and denominator."""
         counting = batch.counting
         numerator = None
-        if self._in_one_pass(loss, batch, reduction):
+        kernel = self._kernel(loss, batch, reduction)
+        if kernel is not None:
             plain = partial(self._plain_total, loss, batch)
             numerator = batch.lib.fused_total(
-                self.kernel, loss.formula, loss.params, batch, plain
+                kernel, loss.formula, loss.params, batch, plain
             )
         if numerator is None:
             items = counting.counted(self.items(loss, batch))
@@ -118,9 +119,10 @@ class ItemStructure:
         denominator = 1.0 if reduction == "sum" else self._denominator(batch, reduction)
         scale = reciprocal(batch, denominator, empty)
         fused = None
-        if self._in_one_pass(loss, batch, reduction):
+        kernel = self._kernel(loss, batch, reduction)
+        if kernel is not None:
             fused = batch.lib.fused_gradient(
-                self.kernel, loss.formula, loss.params, batch, scale, out
+                kernel, loss.formula, loss.params, batch, scale, out
             )
         if fused is None:
             items, gradient = self.slopes(loss, batch)
@@ -136,13 +138,10 @@ class ItemStructure:
         )
         return number(batch, value), gradient
 
-    def _in_one_pass(self, loss: Loss, batch: Batch, reduction: str) -> bool:
-        """Say whether one pass may do: not for row means, nor for half precision."""
-        return (
-            self.kernel_for(loss) is not None
-            and reduction in IN_ONE_PASS
-            and batch.dtype == batch.z.dtype
-        )
+    def _kernel(self, loss: Loss, batch: Batch, reduction: str) -> str | None:
+        """Name the kernel of a call; none for row means and half precision."""
+        once = reduction in IN_ONE_PASS and batch.dtype == batch.z.dtype
+        return self.kernel_for(loss) if once else None
 
     def kernel_for(self, loss: Loss) -> str | None:
         """Name the kernel that computes a loss in one pass, where there is one."""

@@ -39,8 +39,8 @@ class Fitted:
         Whether responses of classes are probabilities; a margin has only its
         boundary, at 0.5.
     info : mapping
-        "seconds", "iterations", "converged", "curvature" (its mode, for models that use it) and "factor":
-        what the loss was multiplied by.
+        "seconds", "iterations", "converged", "curvature" (its mode, for models that
+        use it) and "factor": what the loss was multiplied by.
     """
 
     predictor: Predict
@@ -195,8 +195,7 @@ def _parsed(spec: str) -> tuple[str, dict[str, Any]]:
 def _train_linear(task: Task, settings: Mapping[str, Any]) -> Trained:
     """Encode, impute and standardise inside the training part, then fit."""
     from sklearn.exceptions import ConvergenceWarning
-    from sklearn.pipeline import make_pipeline
-    from threadpoolctl import threadpool_limits
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     from lossary.frameworks.sklearn import LossClassifier, LossRegressor
 
@@ -210,31 +209,29 @@ def _train_linear(task: Task, settings: Mapping[str, Any]) -> Trained:
     estimator = (LossRegressor if regression else LossClassifier)(
         task.bundle.loss, random_state=task.seed, **options
     )
-    model = make_pipeline(_encoder(task.X), estimator)
-    name = type(estimator).__name__.lower()
+    encoder = _encoder(task.X)
     # Trials run side by side, and L-BFGS on small arrays waits for threads more than
     # it computes.
     with threadpool_limits(1, user_api="blas"), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # it is in the info
-        model.fit(task.X, task.y, **{f"{name}__sample_weight": task.weight})
-    info = {
-        "iterations": estimator.n_iter_,
-        "converged": estimator.converged_,
-        "curvature": "not used",
-        "factor": factor,
-    }
-    if regression:
-        return model.predict, info
+        columns = encoder.fit_transform(task.X)
+        estimator.fit(columns, task.y, sample_weight=task.weight)
 
-    def responses(X: Any) -> Array:
-        p = task.bundle.response(estimator.raw_scores(model[0].transform(X)))
+    def predict(X: Any) -> Array:
+        z = estimator.raw_scores(encoder.transform(X))
+        p = task.bundle.response(z)
         if p.ndim == 1:
             return p
         every = np.zeros((len(p), task.n_classes or p.shape[1]))
         every[:, estimator.classes_] = p  # a class may be missing from these rows
         return every
 
-    return responses, info
+    return predict, {
+        "iterations": estimator.n_iter_,
+        "converged": estimator.converged_,
+        "curvature": "not used",
+        "factor": factor,
+    }
 
 
 def _encoder(X: pd.DataFrame) -> Any:
