@@ -66,14 +66,14 @@ class Code:
 
 @lru_cache(maxsize=256)
 def straight_line(*roots: Node) -> Code:
-    """Print expressions as one block that shares its common subexpressions.
+    r"""Print expressions as one block that shares its common subexpressions.
 
     Examples
     --------
     >>> from lossary.expr.graph import symbol
     >>> y, z = symbol("y"), symbol("z")
     >>> error = z - y
-    >>> print(*straight_line(error * error, 2 * error).lines, sep="\\n")
+    >>> print(*straight_line(error * error, 2 * error).lines, sep="\n")
     t0 = z - y
     t1 = t0 * t0
     t2 = k0 * t0

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import types
+from numba import njit, types
 
-from lossary.kernels.vecmath import inline
-
-LANES = 32
+from lossary.kernels.vecmath import Function, inline
 
 compiled = {"cache": True, "nogil": True, "error_model": "numpy"}
 """How printed kernels are compiled; fastmath stays off, so NaN keeps its meaning."""
@@ -78,52 +77,51 @@ def beyond(values: Any, shares: Any, low: float, high: float) -> bool:
 
 
 @inline
-def largest(values: Any, lanes: Any) -> Any:
-    """Return the maximum, -inf of nothing; a NaN is passed over."""
-    lanes[:] = -np.inf
-    whole = values.shape[0] // LANES * LANES
-    for start in range(0, whole, LANES):
-        some = values[start : start + LANES]
-        for i in range(LANES):
-            lanes[i] = some[i] if some[i] > lanes[i] else lanes[i]
-    result = lanes[0]
-    if whole:
-        for i in range(LANES):
-            result = lanes[i] if lanes[i] > result else result
-    for i in range(whole, values.shape[0]):
-        result = values[i] if values[i] > result else result
-    return result
+def largest(words: Any, top: Any, mask: Any) -> Any:
+    """Return the bits of the largest of ``top`` and some floats, given by their bits.
+
+    Order is that of whole numbers once the bits of negative floats, all but the sign,
+    are flipped; a maximum of floats would not be vectorised unless NaN lost its
+    meaning. Where there is a NaN, the result may be that NaN.
+    """
+    whole = words.dtype.type
+    none = whole(0)
+    best = whole(top ^ (mask if top < 0 else none))
+    for i in range(words.shape[0]):
+        key = whole(words[i] ^ (mask if words[i] < 0 else none))
+        best = key if key > best else best
+    return whole(best ^ (mask if best < 0 else none))
 
 
-@inline
-def added(values: Any, lanes: Any) -> float:
-    """Return the sum in float64, of as many running sums as there are lanes."""
-    whole = values.shape[0] // LANES * LANES
+reassociated: Callable[[Function], Function] = njit(
+    forceinline=True, error_model="numpy", fastmath={"reassoc"}
+)
+
+
+@reassociated
+def added(values: Any) -> float:
+    """Return the sum in float64, with one accumulator per vector lane.
+
+    Reassociation allows that; it assumes nothing about NaN, infinities and signed
+    zeros, the order is fixed once compiled, and it does not leave this loop.
+    """
     result = 0.0
-    if whole:
-        lanes[:] = 0.0
-        for start in range(0, whole, LANES):
-            some = values[start : start + LANES]
-            for i in range(LANES):
-                lanes[i] += some[i]
-        for i in range(LANES):
-            result += lanes[i]
-    for i in range(whole, values.shape[0]):
-        result += values[i]
+    for i in range(values.shape[0]):
+        result += np.float64(values[i])
     return result
 
 
 @inline
-def lower_by(values: Any, top: Any) -> None:
+def lower_by(values: Any, top: Any, out: Any) -> None:
     """Subtract the maximum; it may be infinite, and its own difference is 0."""
-    zero = values.dtype.type(0.0)
+    zero = out.dtype.type(0.0)
     top = zero if top == -np.inf else top
     for i in range(values.shape[0]):
-        values[i] = zero if values[i] == top else values[i] - top
+        out[i] = zero if values[i] == top else values[i] - top
 
 
 @inline
-def against_others(below: Any, share: Any, miss: Any, log: Any, lanes: Any) -> None:
+def against_others(below: Any, share: Any, miss: Any, log: Any) -> None:
     """Turn a row's scores below its maximum, and their exponentials, into shares.
 
     On return ``share`` is p, ``miss`` is 1 - p without cancellation (for the maximum
@@ -135,7 +133,7 @@ def against_others(below: Any, share: Any, miss: Any, log: Any, lanes: Any) -> N
         top = below[k] == zero
         miss[k] = zero if top else share[k]
         ties += top
-    rest = added(miss, lanes)
+    rest = added(miss)
     mass = rest + ties
     spread, inverse, beside = kind(log(mass)), kind(1.0 / mass), kind(rest + (ties - 1))
     lesser, at_top = kind(rest), kind(ties)
@@ -148,7 +146,7 @@ def against_others(below: Any, share: Any, miss: Any, log: Any, lanes: Any) -> N
 
 @inline
 def chain(
-    bent: Any, share: Any, miss: Any, ratio: Any, lanes: Any, scale: Any, slopes: Any
+    bent: Any, share: Any, miss: Any, ratio: Any, scale: Any, slopes: Any
 ) -> None:
     """Chain slopes in the log-odds to slopes in the scores: a - p·(B - b).
 
@@ -157,6 +155,6 @@ def chain(
     zero = bent.dtype.type(0.0)
     for k in range(bent.shape[0]):
         ratio[k] = zero if miss[k] == zero else bent[k] / miss[k]
-    whole = bent.dtype.type(added(ratio, lanes))
+    whole = bent.dtype.type(added(ratio))
     for k in range(bent.shape[0]):
         slopes[k] = scale * (bent[k] - share[k] * (whole - ratio[k]))

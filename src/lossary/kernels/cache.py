@@ -45,12 +45,11 @@ def _temporary() -> Path:
 
 @lru_cache(maxsize=1)
 def _surroundings() -> bytes:
-    import llvmlite
     import numba
 
     folder = Path(__file__).parent
-    versions = f"{numba.__version__} {llvmlite.__version__}".encode()
-    return versions + b"".join((folder / name).read_bytes() for name in INLINED)
+    inlined = b"".join((folder / name).read_bytes() for name in INLINED)
+    return str(numba.__version__).encode() + inlined
 
 
 def _write(text: str, name: str) -> Path:

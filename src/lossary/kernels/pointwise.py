@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from lossary.emit.numba import Code
 from lossary.expr.formula import Formula
 from lossary.kernels import threads
 from lossary.kernels.cache import load
@@ -34,7 +33,7 @@ from lossary.kernels.printing import (
     weigh,
 )
 
-KERNEL = '''
+KERNEL = """
 
 real, real_type = np.{dtype}, blocks.real_types["{dtype}"]
 numbers, data = read(types.float64), read(real_type)
@@ -49,8 +48,8 @@ numbers, data = read(types.float64), read(real_type)
     **blocks.compiled,
 )
 def kernel(
-    targets, predictions, weight, keep, factor, uniforms, limits, first, last, sums, outside,
-    {outputs}
+    targets, predictions, weight, keep, factor, uniforms, limits, first, last, sums,
+    outside, {outputs}
 ):
 {uniforms}
     scale, n = real(factor), predictions.shape[0]
@@ -71,7 +70,7 @@ def kernel(
                 outside[chunk] |= blocks.beyond(ys, shares, limits[0], limits[1])
                 outside[chunk] |= blocks.beyond(zs, shares, limits[2], limits[3])
         sums[chunk] = blocks.fold(running)
-'''
+"""
 
 OUTPUTS: dict[str, tuple[str, ...]] = {
     "value": (),
@@ -122,22 +121,20 @@ def printed(formula: Formula, what: What, weighted: bool, dtype: str) -> str:
     return printed_header(code, dtype) + text
 
 
-_kernels: dict[tuple[Formula, str, bool, str], Callable[..., Any]] = {}
+Key = tuple[Formula, What, bool, str]
+
+_kernels: dict[Key, Callable[..., Any]] = {}
+_served: set[Key] = set()
 
 
 def ready(
-    formula: Formula,
-    params: Sequence[float],
-    dtype: Any,
-    what: What = "value_and_grad",
-    weighted: bool = False,
+    formula: Formula, dtype: Any, what: What = "value_and_grad", weighted: bool = False
 ) -> bool:
     """Say whether a kernel is in memory, so that calling it compiles nothing.
 
     `weighted` asks for the kernel that reads weights or a mask.
     """
-    formula, _ = settled(formula, tuple(params))
-    return (formula, what, weighted, np.dtype(dtype).name) in _kernels
+    return (formula, what, weighted, np.dtype(dtype).name) in _served
 
 
 def _kernel(
@@ -161,8 +158,10 @@ def _run(
 ) -> tuple[float, bool]:
     """Run a kernel over all chunks; return Σ w·l and whether a limit was crossed."""
     _, z, weight, keep = arrays
+    weighted = bool(weight.size or keep.size)
+    _served.add((formula, what, weighted, z.dtype.name))
     formula, params = settled(formula, tuple(params))
-    kernel = _kernel(formula, what, bool(weight.size or keep.size), z.dtype.name)
+    kernel = _kernel(formula, what, weighted, z.dtype.name)
     uniforms = uniform_values(formula, coded(formula, what), params)
     chunks = chunk_count(z.size)
     sums, outside = np.zeros(chunks), np.zeros(chunks, np.uint8)

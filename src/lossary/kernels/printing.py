@@ -107,9 +107,14 @@ def uniform_values(
     return np.array([float(evaluate(u, values)) for u in code.uniforms])
 
 
+def tidy(x: Any, dtype: Any = None) -> np.ndarray[Any, Any]:
+    """Return an array that is contiguous and aligned, itself where it is so."""
+    return np.require(x, dtype, ["C", "A"])
+
+
 def flat(x: Any, dtype: Any) -> np.ndarray[Any, Any]:
-    """Return a one-dimensional, contiguous, aligned view; a copy where there is none."""
-    return np.require(x, dtype, "CA").reshape(-1)
+    """Return a one-dimensional, contiguous, aligned view, or else a copy."""
+    return tidy(x, dtype).reshape(-1)
 
 
 def prepared(
@@ -130,7 +135,7 @@ def bounds(first: Interval | None, second: Interval | None) -> np.ndarray[Any, A
     return np.array([*(first or everything), *(second or everything)])
 
 
-WEIGH = '''
+WEIGH = """
 from numba import njit, types
 
 import numpy as np
@@ -161,7 +166,7 @@ def kernel(weight, keep, n, first, last, sums, counts):
             for i in range(stop - start):
                 kept += block[i] != 0
         sums[chunk], counts[chunk] = blocks.fold(running), kept
-'''
+"""
 
 
 @lru_cache(maxsize=2)

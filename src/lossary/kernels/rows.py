@@ -19,11 +19,13 @@ from lossary.kernels.cache import load
 from lossary.kernels.printing import (
     Scale,
     Totals,
+    What,
     flat,
     indented,
     prepared,
     printed_header,
     settled,
+    tidy,
     uniform_lines,
     uniform_values,
     weigh,
@@ -32,10 +34,11 @@ from lossary.kernels.sizes import BLOCK, CHUNK
 
 KERNEL = """
 
-real = np.{dtype}
+real, whole = np.{dtype}, np.{whole}
+mask, lowest = whole(np.iinfo(whole).max), real(-inf).view(whole)
 real_type = blocks.real_types["{dtype}"]
 matrix = types.Array(real_type, 2, "C", readonly=True)
-exp_of = vecmath.functions("{dtype}")["exp"]
+decay_of = vecmath.functions("{dtype}")["decay"]
 log_of = vecmath.functions("{precision}")["log"]
 
 
@@ -54,7 +57,7 @@ def kernel(
 {uniforms}
     rows, classes = scores.shape
     shares, work = np.ones(step, real), np.empty(step * classes, real)
-    lanes, tops = np.empty(blocks.LANES), np.empty(blocks.LANES, real)
+    words = scores.view(whole)
 {buffers}
     for chunk in range(first, last):
         total = 0.0
@@ -70,24 +73,24 @@ def kernel(
 # What a label's row needs of the formula is evaluated in float64, once per row.
 LABELS = """\
             for r in range(count):
-                part, label = work[r * classes : (r + 1) * classes], targets[row + r]
-                scored = scores[row + r]
-                for k in range(classes):
-                    part[k] = scored[k]
+                here, label = slice(r * classes, (r + 1) * classes), targets[row + r]
                 known = 0 <= label < classes
-                if not known and shares[r] != zero:
+                if not known and shares[r] != 0.0:
                     outside[chunk] = 1
+                cut = label if known else classes
+                bits = words[row + r]
+                top = blocks.largest(bits[:cut], lowest, mask)
+                top = blocks.largest(bits[cut + 1 :], top, mask)
+                blocks.lower_by(scores[row + r], whole(top).view(real), work[here])
                 ahead[r] = nan
                 if known:
-                    part[label] = -inf
-                top = blocks.largest(part, tops)
-                if known:
-                    ahead[r] = np.float64(scored[label]) - np.float64(top)
-                blocks.lower_by(part, top)
+                    own = scores[row + r, label]
+                    ahead[r] = np.float64(own) - np.float64(whole(top).view(real))
+                    work[r * classes + label] = -inf
             for i in range(count * classes):
-                work[i] = exp_of(work[i])
+                work[i] = decay_of(work[i])
             for r in range(count):
-                others[r] = blocks.added(work[r * classes : (r + 1) * classes], lanes)
+                others[r] = blocks.added(work[r * classes : (r + 1) * classes])
             for r in range(count):
                 {target}, {score} = 1.0, ahead[r] - log_of(others[r])
 {lines}
@@ -103,9 +106,9 @@ LABELS = """\
                     own = scale * w * slope[r]
                     # No other class, or none in reach: nothing to share the slope.
                     factor = real(-own / others[r] if others[r] != 0.0 else 0.0 * own)
-                    part, filled = work[r * classes : (r + 1) * classes], slopes[row + r]
+                    filled = slopes[row + r]
                     for k in range(classes):
-                        filled[k] = factor * part[k]
+                        filled[k] = factor * work[r * classes + k]
                     if 0 <= targets[row + r] < classes:
                         filled[targets[row + r]] = own
 """
@@ -114,16 +117,15 @@ LABELS = """\
 DISTRIBUTION = """\
             items = count * classes
             for r in range(count):
-                part, scored = work[r * classes : (r + 1) * classes], scores[row + r]
-                for k in range(classes):
-                    part[k] = scored[k]
-                blocks.lower_by(part, blocks.largest(part, tops))
+                here, bits = slice(r * classes, (r + 1) * classes), words[row + r]
+                top = blocks.largest(bits, lowest, mask)
+                blocks.lower_by(scores[row + r], whole(top).view(real), work[here])
             for i in range(items):
-                share[i] = exp_of(work[i])
+                share[i] = decay_of(work[i])
             for r in range(count):
                 here = slice(r * classes, (r + 1) * classes)
                 blocks.against_others(
-                    work[here], share[here], miss[here], log_of, lanes
+                    work[here], share[here], miss[here], log_of
                 )
             given = targets[row * classes : row * classes + items]
             for i in range(items):
@@ -137,10 +139,10 @@ DISTRIBUTION = """\
                     if slopes.shape[0]:
                         slopes[row + r, :] = 0.0
                     continue
-                total += w * blocks.added(values[here], lanes)
+                total += w * blocks.added(values[here])
                 if slopes.shape[0]:
                     blocks.chain(
-                        bent[here], share[here], miss[here], values[here], lanes,
+                        bent[here], share[here], miss[here], values[here],
                         real(scale * w), slopes[row + r],
                     )
 """
@@ -180,6 +182,7 @@ def printed(formula: Formula, labels: bool, dtype: str) -> str:
     )
     text = KERNEL.format(
         dtype=dtype,
+        whole=dtype.replace("float", "int"),
         precision=precision,
         target_type="read(types.int64)" if labels else "read(real_type)",
         uniforms=indented(uniform_lines(code), 1),
@@ -190,14 +193,18 @@ def printed(formula: Formula, labels: bool, dtype: str) -> str:
 
 
 _kernels: dict[tuple[Formula, bool, str], Callable[..., Any]] = {}
+_served: set[tuple[Formula, bool, str]] = set()
 
 
 def ready(
-    formula: Formula, params: Sequence[float], dtype: Any, labels: bool = True
+    formula: Formula, dtype: Any, what: What = "value_and_grad", labels: bool = True
 ) -> bool:
-    """Say whether a kernel is in memory, so that calling it compiles nothing."""
-    formula, _ = settled(formula, tuple(params))
-    return (formula, labels, np.dtype(dtype).name) in _kernels
+    """Say whether a kernel is in memory, so that calling it compiles nothing.
+
+    One kernel gives the value alone and the value with its gradient.
+    """
+    seen = (formula, labels, np.dtype(dtype).name) in _served
+    return seen and what != "grad_and_hess"
 
 
 def _kernel(formula: Formula, labels: bool, dtype: str) -> Callable[..., Any]:
@@ -218,7 +225,7 @@ def total(
     keep: Any = None,
 ) -> Totals:
     """Add up the losses of the rows; see `value_and_grad`."""
-    z = np.require(z, None, "CA")
+    z = tidy(z)
     nothing = np.empty((0, z.shape[-1]), z.dtype)
     return _run(formula, params, target, z, (weight, keep), 1.0, nothing)
 
@@ -262,7 +269,7 @@ def value_and_grad(
     numpy.ndarray
         The gradient in `z`.
     """
-    z = np.require(z, None, "CA")
+    z = tidy(z)
     out = np.empty(z.shape, z.dtype) if out is None else out
     return _run(formula, params, target, z, (weight, keep), scale, out), out
 
@@ -276,9 +283,9 @@ def _run(
     scale: Scale,
     gradient: Any,
 ) -> Totals:
+    classes, labels = z.shape[-1], np.ndim(target) < z.ndim
+    _served.add((formula, labels, z.dtype.name))
     formula, params = settled(formula, tuple(params))
-    classes = z.shape[-1]
-    labels = np.ndim(target) < z.ndim
     targets = flat(target, np.int64 if labels else z.dtype)
     scores, slopes = z.reshape(-1, classes), gradient.reshape(-1, classes)
     weight, keep = prepared(*counting, z.dtype)
@@ -287,7 +294,7 @@ def _run(
     kernel = _kernel(formula, labels, z.dtype.name)
     seen = formula.at(**{formula.inputs[0]: 1.0}) if labels else formula
     uniforms = uniform_values(seen, straight_line(seen.value, seen.gradient), params)
-    step = max(1, BLOCK // classes)
+    step = max(1, 4 * BLOCK // classes)
     size = step * max(1, CHUNK // (step * classes))
     chunks = -(-scores.shape[0] // size)
     sums, outside = np.zeros(chunks), np.zeros(chunks, np.uint8)

@@ -10,6 +10,7 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 from lossary.errors import ParameterError
 
@@ -79,7 +80,7 @@ def run(task: Callable[[int, int], object], items: int) -> None:
     parts = min(items, threads * PARTS_PER_THREAD)
     borders = [items * i // parts for i in range(parts + 1)]
     executor = _pool.of(threads - 1)
-    todo = list(zip(borders[:-1], borders[1:], strict=True))
+    todo = list(pairwise(borders))
 
     def work() -> None:
         while todo:

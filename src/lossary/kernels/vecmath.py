@@ -23,7 +23,7 @@ from numba.core.extending import intrinsic
 
 Function = Callable[..., Any]
 
-inline = njit(forceinline=True, error_model="numpy")
+inline: Callable[[Function], Function] = njit(forceinline=True, error_model="numpy")
 """Compile into the caller: LLVM alone would judge these functions too long."""
 
 
@@ -33,8 +33,7 @@ def _fused(builder: Any, kind: Any) -> Any:
     return builder.module.declare_intrinsic("llvm.fmuladd", [kind], signature)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def muladd(typing: Any, a: Any, b: Any, c: Any) -> Any:
+def _muladd(typing: Any, a: Any, b: Any, c: Any) -> Any:
     """Return a·b + c."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -43,8 +42,7 @@ def muladd(typing: Any, a: Any, b: Any, c: Any) -> Any:
     return a(a, a, a), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def horner(typing: Any, x: Any, coefficients: Any) -> Any:
+def _horner(typing: Any, x: Any, coefficients: Any) -> Any:
     """Evaluate a polynomial, highest power first, unrolled."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -57,6 +55,10 @@ def horner(typing: Any, x: Any, coefficients: Any) -> Any:
         return result
 
     return x(x, coefficients), generate
+
+
+muladd: Function = intrinsic(_muladd)
+horner: Function = intrinsic(_horner)
 
 
 @dataclass(frozen=True)
@@ -205,7 +207,7 @@ LOG_FIFTH = (
 
 
 def _reduction(p: Precision) -> tuple[Function, Function, Function, Function]:
-    """x = n·ln 2 + r with |r| <= ln(2)/2; 2^n; exp(r) - 1; exp(r)."""
+    """Write x = n·ln 2 + r with |r| <= ln(2)/2; give 2^n, exp(r) - 1 and exp(r)."""
     real, bits = p.real, p.bits
     digits = bits(p.digits)
     # Adding 1.5·2^digits leaves the nearest whole number in the low bits.
@@ -287,7 +289,7 @@ def _exponentials(p: Precision) -> dict[str, Function]:
 
 
 def _split(p: Precision) -> Function:
-    """x = 2^k·m with m in [√½, √2), k as a float, for positive normal x."""
+    """Write x = 2^k·m with m in [√½, √2), k as a float, for positive normal x."""
     real, bits = p.real, p.bits
     digits = bits(p.digits)
     fraction = bits(2**p.digits - 1)
@@ -320,7 +322,7 @@ def _inverse_power(p: Precision) -> Function:
         word = real(magic - k).view(bits)
         return bits((word + bias) << digits).view(real)
 
-    return inverse_power  # type: ignore[no-any-return]
+    return inverse_power
 
 
 def _logarithms(p: Precision) -> dict[str, Function]:
@@ -382,8 +384,8 @@ def _hyperbolic(p: Precision, exp: Function) -> dict[str, Function]:
     return {"tanh": tanh}
 
 
-def _double_logarithm() -> Function:
-    """log x as a sum of two float64 with about 65 good bits, for x > 0."""
+def _double_logarithm() -> tuple[Function, Function]:
+    """Write log x as a sum of two float64 with about 65 good bits, for x > 0."""
     p = FLOAT64
     split = _split(p)
     ln2_high, ln2_low = p.ln2
@@ -432,7 +434,7 @@ def _double_logarithm() -> Function:
 
 
 def _positive_power(p: Precision) -> Function:
-    """x ** y for x > 0, through a logarithm good enough for 2 ulp in the end."""
+    """Give x ** y for x > 0, through a logarithm good enough for 2 ulp in the end."""
     if p is FLOAT32:  # float64 has digits to spare for it
         exp, log = _exponentials(FLOAT64)["exp"], _logarithms(FLOAT64)["log"]
 
@@ -440,7 +442,7 @@ def _positive_power(p: Precision) -> Function:
         def single(x: Any, y: Any) -> Any:
             return np.float32(exp(np.float64(y) * log(np.float64(x))))
 
-        return single  # type: ignore[no-any-return]
+        return single
     log_pair, multiply = _double_logarithm()
     exp_sum = _exponentials(FLOAT64)["exp_sum"]
 
@@ -451,7 +453,7 @@ def _positive_power(p: Precision) -> Function:
         e = a + b
         return exp_sum(e, (a - e) + b if abs(a) < 1000.0 else 0.0)
 
-    return double  # type: ignore[no-any-return]
+    return double
 
 
 def _powers(p: Precision) -> dict[str, Function]:

@@ -53,6 +53,8 @@ def _characters(cells: NDArray[np.bool_]) -> list[str]:
 
 
 def _labelled(rows: list[str], low: float, high: float) -> list[str]:
-    labels = [f"{high:.3g}", *[""] * (len(rows) - 2), f"{low:.3g}"]
+    noise = (high - low) / 1000
+    top, bottom = (f"{v if abs(v) > noise else 0:.3g}" for v in (high, low))
+    labels = [top, *[""] * (len(rows) - 2), bottom]
     wide = max(map(len, labels))
     return [f"{label:>{wide}} ┤{row}" for label, row in zip(labels, rows, strict=True)]

@@ -61,7 +61,9 @@ def written(loss: Any, what: str = "value") -> str:
     """
     if not isinstance(loss, Loss):
         terms = [(factor, written(term, what)) for factor, term in terms_of(loss)]
-        return " + ".join(f"{factor:g}·[{line}]" for factor, line in terms if line)
+        if not all(line for _, line in terms):
+            return ""
+        return " + ".join(f"{factor:g}·[{line}]" for factor, line in terms)
     if what == "gradient" and loss.structure.name == "overlap":
         return ""  # its gradient in a pixel is made of three partial ones
     return text(getattr(loss.formula, what))
