@@ -1,7 +1,7 @@
 # One-line targets; continuous integration runs `make check`, nothing else.
 #
-# The index's PyTorch for Linux carries CUDA. For the smaller CPU build:
-#   make test PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
+# The usual PyTorch for Linux carries CUDA. For the smaller CPU build, set
+# PIP_EXTRA_INDEX_URL to PyTorch's own index of CPU builds.
 
 SHELL := /bin/bash
 PYTHON ?= python3

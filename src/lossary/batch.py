@@ -193,7 +193,8 @@ def _check(loss: Loss, batch: Batch, check: str, riding: bool = False) -> Ranges
     target, prediction = loss.structure.kinds(loss, batch.signature)
     sides = (("y_true", target, batch.y), ("y_pred", prediction, batch.z))
     for argument, kind, array in sides:
-        interval = kind.interval(batch.z.dtype) if riding and kind.bounded else None
+        rides = riding and kind.bounded
+        interval = kind.interval(lib.itemsize(batch.z.dtype)) if rides else None
         left.append(interval)
         if kind.bounded and interval is None:
             values = lib.concrete(array)

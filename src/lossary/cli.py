@@ -35,6 +35,7 @@ except ImportError as error:
 if TYPE_CHECKING:
     from lossary.workbench.data import Dataset
     from lossary.workbench.metric import Metric
+    from lossary.workbench.study import Study
 
 BAD_INPUT = 2
 INTERRUPTED = 130  # what shells report after Ctrl-C
@@ -190,14 +191,17 @@ def compare(
     json
         Print everything as JSON instead of a table.
     """
-    from lossary.report.terminal import study_page
     from lossary.workbench.compare import compare as run
 
     _check_report(report)
     found, judged = _data(data, target, metric)
-    settings = {"metric": judged, "model": model, "folds": folds, "seed": seed}
+    settings: dict[str, Any] = {
+        "metric": judged,
+        "model": model,
+        "folds": folds,
+        "seed": seed,
+    }
     folder = store or _folder(found, **settings)
-    console = Console(stderr=True) if json else _console()
     with _progress(folder) as progress:
         study = run(
             found,
@@ -211,18 +215,25 @@ def compare(
             **settings,
         )
     study.to_html(report)
+    console = Console(stderr=True) if json else _console()
     if json:
         print(_dumps(study.to_dict()))
     else:
-        rows, features = found.X.shape
-        console.print(
-            f"{found.name}: {rows} rows, {features} features; {study.model}; "
-            f"{repeats} × {folds} folds\n"
-        )
-        console.print(study_page(study))
-        for caution in found.cautions:
-            console.print(f"Note: {caution}.")
+        _present(study, found, console)
     console.print(f"\nReport: {report}   Trials: {folder}", soft_wrap=True)
+
+
+def _present(study: Study, data: Dataset, console: Console) -> None:
+    from lossary.report.terminal import study_page
+
+    rows, features = data.X.shape
+    cut = f"{study.protocol['repeats']} × {study.protocol['folds']} folds"
+    console.print(
+        f"{data.name}: {rows} rows, {features} features; {study.model}; {cut}\n"
+    )
+    console.print(study_page(study))
+    for caution in data.cautions:
+        console.print(f"Note: {caution}.")
 
 
 def _check_report(path: Path) -> None:
@@ -278,9 +289,7 @@ def _progress(folder: Path) -> Iterator[Any]:
     columns = (BarColumn(), MofNCompleteColumn(), Remaining(), label)
     done = 0
     shown = console.is_terminal
-    with Progress(
-        *columns, console=console, transient=True, disable=not shown
-    ) as bar:
+    with Progress(*columns, console=console, transient=True, disable=not shown) as bar:
         task = bar.add_task("", total=None)
 
         def advance(finished: int, total: int, text: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -53,11 +53,12 @@ class Kind:
         """Whether any number is illegal."""
         return self.low > -math.inf or self.high < math.inf or self.excluded is not None
 
-    def interval(self, dtype: Any) -> Interval | None:
+    def interval(self, itemsize: int) -> Interval | None:
         """Return what a kernel can check on its way; None where that is not enough."""
         low = float(self.low)
         if self.excluded == self.low:
-            low = float(np.nextafter(np.dtype(dtype).type(low), np.inf))
+            real = np.float32 if itemsize == 4 else np.float64
+            low = float(np.nextafter(real(low), real(np.inf)))
         elif self.excluded is not None:
             return None
         return Interval(low, self.high, self.whole)

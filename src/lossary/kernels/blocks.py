@@ -65,14 +65,23 @@ def effective(weight: Any, keep: Any, start: int, stop: int, out: Any) -> None:
 
 
 @inline
-def beyond(values: Any, shares: Any, low: float, high: float) -> bool:
-    """Say whether a counted value lies outside of a closed interval."""
+def beyond(values: Any, shares: Any, limits: Any) -> bool:
+    """Say whether a counted value lies outside of a closed interval.
+
+    ``limits`` holds its two ends, and whether only the ends themselves are inside.
+    """
     kind = values.dtype.type
-    lowest, highest, zero = kind(low), kind(high), kind(0.0)
+    low, high, zero = kind(limits[0]), kind(limits[1]), kind(0.0)
     found = False
-    for i in range(values.shape[0]):
-        x = values[i]
-        found = found | ((x < lowest) | (x > highest)) & (shares[i] != zero)
+    if limits[2] != 0:
+        for i in range(values.shape[0]):
+            x = values[i]
+            inside = (x == low) | (x == high) | (x != x)
+            found = found | (not inside) & (shares[i] != zero)
+    elif limits[0] > -np.inf or limits[1] < np.inf:
+        for i in range(values.shape[0]):
+            x = values[i]
+            found = found | ((x < low) | (x > high)) & (shares[i] != zero)
     return found
 
 

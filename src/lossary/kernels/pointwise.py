@@ -67,8 +67,8 @@ def kernel(
 {stores}
 {after}
             if limits.size:
-                outside[chunk] |= blocks.beyond(ys, shares, limits[0], limits[1])
-                outside[chunk] |= blocks.beyond(zs, shares, limits[2], limits[3])
+                outside[chunk] |= blocks.beyond(ys, shares, limits[:3])
+                outside[chunk] |= blocks.beyond(zs, shares, limits[3:])
         sums[chunk] = blocks.fold(running)
 """
 
@@ -204,7 +204,8 @@ def total(
     keep
         True where an item counts.
     y_range, z_range
-        Closed intervals to check on the way; NaN lies in every interval.
+        Closed intervals to check on the way, as two ends and whether only the ends
+        are inside; NaN lies in every interval.
     """
     arrays = _arrays(y, z, weight, keep)
     denominator, count = weigh(*arrays[2:], arrays[1].size)

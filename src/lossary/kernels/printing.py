@@ -18,7 +18,7 @@ from lossary.kernels import threads
 from lossary.kernels.cache import load
 from lossary.kernels.sizes import CHUNK
 
-Interval = tuple[float, float]
+Interval = tuple[float, float, bool]
 Scale = float | Callable[[float, int], float]
 """A factor of the gradient, or a function of Σw and the number of counted rows."""
 
@@ -128,11 +128,12 @@ def prepared(
 
 
 def bounds(first: Interval | None, second: Interval | None) -> np.ndarray[Any, Any]:
-    """Return the limits to check as four numbers, or none at all."""
+    """Return the limits to check as three numbers a side, or none at all."""
     if first is None and second is None:
         return np.empty(0)
-    everything = (-np.inf, np.inf)
-    return np.array([*(first or everything), *(second or everything)])
+    everything = (-np.inf, np.inf, False)
+    limits = [*(first or everything), *(second or everything)]
+    return np.array(limits, dtype=np.float64)
 
 
 WEIGH = """

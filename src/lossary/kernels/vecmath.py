@@ -17,7 +17,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba import njit
 from numba.core.extending import intrinsic
 
@@ -331,7 +331,7 @@ def _logarithms(p: Precision) -> dict[str, Function]:
     log_tail, unit_tail = p.numbers(p.log_tail), p.numbers(p.unit_tail)
     zero, half, one, two = map(p.number, (0.0, 0.5, 1.0, 2.0))
     infinity, nan = p.number(np.inf), p.number(np.nan)
-    tiny = p.number(np.finfo(p.real).tiny)
+    tiny = p.number(float(np.finfo(p.real).tiny))
     lift, lifted = p.number(2.0 ** (p.digits + 2)), p.number(p.digits + 2)
     far = p.number(p.digits + 8)
 

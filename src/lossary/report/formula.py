@@ -10,13 +10,18 @@ from lossary.loss import Loss
 
 CHOICE, SUM, PRODUCT, POWER, ATOM = range(5)
 
-_GREEK = dict(
-    zip(
-        "alpha beta gamma delta epsilon lambda mu rho sigma tau".split(),
-        "αβγδελμρστ",
-        strict=True,
-    )
-)
+_GREEK = {
+    "alpha": "α",
+    "beta": "β",
+    "gamma": "γ",
+    "delta": "δ",
+    "epsilon": "ε",
+    "lambda": "λ",
+    "mu": "μ",
+    "rho": "ρ",
+    "sigma": "σ",
+    "tau": "τ",
+}
 _INFIX = {
     "add": (" + ", SUM, SUM, SUM),
     "sub": (" − ", SUM, SUM, PRODUCT),
@@ -79,7 +84,9 @@ def legend(loss: Any) -> str:
     'per mask: tp = Σ y·p, y = Σ y, p = Σ p'
     """
     names = [term.structure.name for _, term in terms_of(loss)]
-    return "; ".join(_LEGENDS[name] for name in dict.fromkeys(names) if name in _LEGENDS)
+    return "; ".join(
+        _LEGENDS[name] for name in dict.fromkeys(names) if name in _LEGENDS
+    )
 
 
 def _write(node: Node, binding: int) -> str:

@@ -21,7 +21,6 @@ from lossary.report.curves import (
     usual_targets,
     window,
 )
-
 from lossary.report.tables import percent, unit
 
 try:
@@ -158,14 +157,16 @@ def _panels(
                 _panel(field, shade, _range(rows, field) if row else None)
                 .encode(x=_x(axis if at == targets[-1] else None))
                 .properties(title=title if at is None else f"{title}, {at}")
-                .transform_filter(f"datum.target === {json.dumps(at)}" if at else "true")
+                .transform_filter(
+                    f"datum.target === {json.dumps(at)}" if at else "true"
+                )
                 for field, title in (("value", "loss"), ("gradient", "gradient"))
             ),
             spacing=28,
         )
         for at in targets
     ]
-    return _styled(alt.vconcat(*grid).properties(data=alt.Data(values=rows)))
+    return _styled(alt.vconcat(*grid).properties(data=alt.InlineData(values=rows)))
 
 
 def _panel(
@@ -188,7 +189,10 @@ def _shade(hue: str, colour: Mapping[str, str], names: list[str]) -> dict[str, A
         title=None, orient="top", columns=3, symbolType="stroke", columnPadding=20
     )
     dashes = [DASHES[i % len(DASHES)] for i in range(len(names))]
-    ranges = {"color": [colour[name] for name in names], "strokeDash": dashes}
+    ranges: dict[str, list[Any]] = {
+        "color": [colour[name] for name in names],
+        "strokeDash": dashes,
+    }
     channels = {"color": alt.Color, "strokeDash": alt.StrokeDash}
     return {
         key: channel(
@@ -252,11 +256,11 @@ def fold_chart(study: Any) -> Any:
     means = [{"loss": row.loss, "x": size * row.mean} for row in shown]
     x, y = _measure(unit(study.metric), zero=False), _losses(shown)
     folds = (
-        alt.Chart(alt.Data(values=rows))
+        alt.Chart(alt.InlineData(values=rows))
         .mark_line(color=GREY, strokeWidth=1, opacity=0.6)
         .encode(x=x, y=y, detail="fold:N", order="place:Q")
     )
-    points = alt.Chart(alt.Data(values=means)).mark_point(**DOT)
+    points = alt.Chart(alt.InlineData(values=means)).mark_point(**DOT)
     points = points.encode(x=x, y=y, color=_hue(study))
     return _styled((folds + points).properties(**_size(shown)))
 
@@ -292,7 +296,7 @@ def difference_chart(study: Any) -> Any:
     x, y = _measure(title), _losses(shown)
 
     def layer(values: list[dict[str, Any]]) -> alt.Chart:
-        return alt.Chart(alt.Data(values=values)).encode(x=x)
+        return alt.Chart(alt.InlineData(values=values)).encode(x=x)
 
     bars = layer(intervals).encode(y=y, color=_hue(study))
     layers = (
@@ -328,7 +332,12 @@ def to_svg(chart: Any, prefix: str = "figure") -> str:
     svg: str = vl_convert.vegalite_to_svg(chart.to_dict())
     svg = svg.replace(f'"{INK}"', '"currentColor"')
     svg = re.sub(r' xmlns(?::xlink)?="[^"]*"', "", svg, count=2)
-    svg = re.sub(r'(\bid="|url\(#)', rf"\g<1>{prefix}-", svg)
+    # Ids are counted by the renderer over its whole life; here they start anew.
+    ids = list(dict.fromkeys(re.findall(r'\bid="([^"]+)"', svg)))
+    for i, old in enumerate(ids):
+        svg = re.sub(
+            rf'(\bid="|url\(#){re.escape(old)}(?=["\)])', rf"\g<1>{prefix}-{i}", svg
+        )
     return re.sub(r' (?:aria-[a-z]+|role|pointer-events)="[^"]*"', "", svg)
 
 
@@ -379,6 +388,10 @@ def _styled(chart: Any) -> Any:
             titleFontSize=12,
             titleFontWeight="normal",
         )
-        .configure_legend(labelColor=INK, titleColor=INK, labelFontSize=12, labelLimit=0)
-        .configure_title(color=INK, fontSize=12, fontWeight=600, anchor="start", frame="group")
+        .configure_legend(
+            labelColor=INK, titleColor=INK, labelFontSize=12, labelLimit=0
+        )
+        .configure_title(
+            color=INK, fontSize=12, fontWeight=600, anchor="start", frame="group"
+        )
     )

@@ -65,7 +65,7 @@ def percent(metric: Metric) -> int:
 
 def decision_lines(study: Any) -> list[Line]:
     """Write the decision table, a line per loss, best first."""
-    digits = _Digits(study.metric, [row.mean for row in study.table])
+    digits = _Digits(study.metric, _decimals(study))
     return [_line(study, row, digits) for row in study.table]
 
 
@@ -75,7 +75,8 @@ def cost_table(study: Any) -> tuple[list[str], list[Cost]]:
     metrics = [get_metric(name) for name in names]
     base = next(row for row in study.table if row.loss == study.control)
     columns = [
-        _Digits(m, [row.other_metrics[m.name] for row in study.table]) for m in metrics
+        _Digits(m, _four([row.other_metrics[m.name] for row in study.table], m))
+        for m in metrics
     ]
     lines = []
     for row in study.table:
@@ -93,14 +94,30 @@ def cost_table(study: Any) -> tuple[list[str], list[Cost]]:
     return [unit(m) for m in metrics], lines
 
 
-class _Digits:
-    """Prints the numbers of one column with the same decimals: four digits in all."""
+def _decimals(study: Any) -> int:
+    """Give the decimals that show two digits of the smallest error in the table."""
+    errors = [row.se_corrected for row in study.table]
+    errors += [c.headline.width / 4 for c in (r.comparison for r in study.table) if c]
+    known = [e * percent(study.metric) for e in errors if e]
+    return _places(min(known, default=1.0), 2)
 
-    def __init__(self, metric: Metric, values: Iterable[float | None]) -> None:
+
+def _four(values: Iterable[float | None], metric: Metric) -> int:
+    """Give the decimals that show four digits of the largest value."""
+    sizes = [abs(v) * percent(metric) for v in values if v and math.isfinite(v)]
+    return _places(max(sizes, default=1.0), 4)
+
+
+def _places(size: float, digits: int) -> int:
+    return min(6, max(0, digits - 1 - math.floor(math.log10(size))))
+
+
+class _Digits:
+    """Prints the numbers of one column with the same decimals."""
+
+    def __init__(self, metric: Metric, decimals: int) -> None:
         self.scale = percent(metric)
-        sizes = [abs(v) * self.scale for v in values if v]
-        top = max((s for s in sizes if math.isfinite(s)), default=1.0)
-        self.decimals = min(6, max(0, 3 - math.floor(math.log10(top))))
+        self.decimals = decimals
 
     def __call__(self, value: float | None, sign: str = "") -> str:
         if value is None:

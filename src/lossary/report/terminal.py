@@ -64,7 +64,9 @@ def loss_page(loss: Any) -> RenderableType:
 
 def study_page(study: Any) -> RenderableType:
     """Show the decision table, and the verdict in words."""
-    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    table = Table(
+        box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0)
+    )
     table.add_column("Trained with", overflow="fold")
     table.add_column(f"{unit(study.metric)} ± SE", justify="right", no_wrap=True)
     table.add_column("Difference, interval", justify="right", no_wrap=True)
@@ -76,7 +78,9 @@ def study_page(study: Any) -> RenderableType:
         word = line.verdict or ("FAILED" if line.failures else "")
         shown = Text(word, _STYLES.get(word, "")) if word else Text("control", "dim")
         style = "bold" if line.is_winner else ""
-        table.add_row(Text(line.loss, style), score, change, shown)
+        # A long name is broken before its transform, not anywhere.
+        name = re.sub(r"(?<=\S{20})\+(?=\S)", "\n  +", line.loss)
+        table.add_row(Text(name, style), score, change, shown)
         failures += [f"{line.loss} failed: {text}" for text in line.failures]
     end: list[RenderableType] = [table, ""]
     if study.baseline is not None:
@@ -87,11 +91,11 @@ def study_page(study: Any) -> RenderableType:
 
 
 def paragraphs(doc: str) -> list[str]:
-    """Give the prose of a docstring, without its sections, a string per paragraph.
+    r"""Give the prose of a docstring, without its sections, a string per paragraph.
 
     Examples
     --------
-    >>> paragraphs("One line.\\n\\nTwo\\nlines.\\n\\nExamples\\n--------\\n>>> 1")
+    >>> paragraphs("One line.\n\nTwo\nlines.\n\nExamples\n--------\n>>> 1")
     ['One line.', 'Two lines.']
     """
     prose = re.split(r"\n\s*\w+\n\s*-{3,}\n", doc)[0]
@@ -122,8 +126,7 @@ def _details(loss: Any) -> Iterator[tuple[str, str]]:
     if loss.definition.params:
         yield "Parameters", "; ".join(_parameters(loss))
     yield "Facts", "; ".join(_facts(loss))
-    for label, names in zip(chain(["Elsewhere"], repeat("")), _elsewhere(loss), strict=False):
-        yield label, names
+    yield from zip(chain(["Elsewhere"], repeat("")), _elsewhere(loss), strict=False)
 
 
 def _parameters(loss: Loss) -> Iterator[str]:
@@ -164,7 +167,8 @@ def _plots(loss: Any) -> Iterator[RenderableType]:
     word = "label" if is_class_loss(loss) else "target"
     at = f"{word} {curve.target:g}"
     panels = [
-        braille.plot(curve.x, [line], PLOT_WIDTH) for line in (curve.value, curve.gradient)
+        braille.plot(curve.x, [line], PLOT_WIDTH)
+        for line in (curve.value, curve.gradient)
     ]
     widths = [len(panel[0]) for panel in panels]
     titles = (f"loss, {at}", f"gradient, {at}")
@@ -177,6 +181,6 @@ def _plots(loss: Any) -> Iterator[RenderableType]:
 
 
 def _beside(pair: Iterable[str], widths: Iterable[int]) -> str:
-    return "   ".join(f"{text:<{w}}" for text, w in zip(pair, widths, strict=True)).rstrip()
-
-
+    return "   ".join(
+        f"{text:<{w}}" for text, w in zip(pair, widths, strict=True)
+    ).rstrip()

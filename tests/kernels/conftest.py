@@ -1,0 +1,20 @@
+"""Kernels of these tests are kept between runs, in pytest's own cache."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+pytest.importorskip("numba")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def kernel_directory(request: pytest.FixtureRequest) -> Iterator[None]:
+    before = os.environ.get("LOSSARY_CACHE_DIR")
+    os.environ["LOSSARY_CACHE_DIR"] = str(request.config.cache.mkdir("kernels"))
+    yield
+    os.environ.pop("LOSSARY_CACHE_DIR")
+    if before is not None:
+        os.environ["LOSSARY_CACHE_DIR"] = before
