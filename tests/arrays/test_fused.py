@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import lossary as ls
 import numpy as np
 import pytest
 import torch
-from lossary.arrays import fused
-from lossary.errors import DomainError
-
 from laws import laws
 from laws.cases import VARIANTS, random
 from laws.frameworks import FRAMEWORKS
+
+import lossary as ls
+from lossary.arrays import fused
+from lossary.errors import DomainError
 
 IN_ONE_PASS = [  # parameters are arguments of a kernel: one value each is enough
     v

@@ -198,7 +198,7 @@ def test_limits_ride_along(dtype):
 
     def outside(**more):
         return pointwise.total(
-            formula, (), y, z, y_range=(0, 1), z_range=(-1, 1), **more
+            formula, (), y, z, y_range=(0, 1, False), z_range=(-1, 1, False), **more
         ).outside
 
     assert not outside()
@@ -211,6 +211,20 @@ def test_limits_ride_along(dtype):
     assert not outside(keep=keep)
     z[5] = -2
     assert outside(keep=keep)
+
+
+@every_dtype
+def test_only_the_ends_of_an_interval_may_be_allowed(dtype):
+    y = (np.arange(5000) % 2).astype(dtype)
+
+    def outside():
+        return pointwise.total(ls.hinge.formula, (), y, y, y_range=(0, 1, True)).outside
+
+    assert not outside()
+    y[4321] = np.nan
+    assert not outside()
+    y[4321] = 0.5
+    assert outside()
 
 
 def test_float32_sums_are_kept_in_float64():

@@ -71,7 +71,7 @@ def every_exponent(dtype: str, n: int) -> np.ndarray:
 
 
 def ulps(got: np.ndarray, wide: np.ndarray) -> np.ndarray:
-    """Return errors in units of the last place, 0 where both are the same non-number."""
+    """Return errors in units of the last place, 0 where both overflow or are NaN."""
     with np.errstate(all="ignore"):
         rounded = wide.astype(got.dtype)
         unit = np.spacing(abs(rounded)).astype(wide.dtype)

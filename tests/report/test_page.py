@@ -95,7 +95,7 @@ def test_every_figure_has_a_text_alternative(page: str) -> None:
 def test_what_the_user_wrote_is_escaped(failed: Study) -> None:
     page = render(failed)
     outline = Outline(page)
-    assert not {"script", "b"} & set(outline.tags) - {"b"}
+    assert "script" not in outline.tags
     assert "alert('x')" in outline.text
     assert "<script" not in page
     assert "&lt;script&gt;" in page

@@ -176,8 +176,8 @@ def _collect(node: Node, power: int, powers: Powers) -> Fraction:
 
 
 def _rank(node: Node) -> int:
-    """Put letters first, then sums, then functions."""
-    return 0 if not node.args else 1 if node.op in ("add", "sub") else 2
+    """Put functions last."""
+    return int(bool(node.args) and node.op not in ("add", "sub"))
 
 
 def _factors(number: int, powers: list[tuple[Node, int]]) -> Term:

@@ -124,9 +124,13 @@ def added(values: Any) -> float:
 def lower_by(values: Any, top: Any, out: Any) -> None:
     """Subtract the maximum; it may be infinite, and its own difference is 0."""
     zero = out.dtype.type(0.0)
-    top = zero if top == -np.inf else top
-    for i in range(values.shape[0]):
-        out[i] = zero if values[i] == top else values[i] - top
+    if abs(top) == np.inf:
+        top = zero if top < zero else top
+        for i in range(values.shape[0]):
+            out[i] = zero if values[i] == top else values[i] - top
+    else:
+        for i in range(values.shape[0]):
+            out[i] = values[i] - top
 
 
 @inline
