@@ -34,7 +34,7 @@ check: lint types test  ## Everything that must pass before a change lands
 bench: $(STAMP)  ## Speed beside the peers, as ratios
 	$(BIN)/python -m benchmarks
 accuracy: $(STAMP)  ## Worst error per loss, framework and dtype
-	$(BIN)/python -m benchmarks.accuracy
+	PYTHONPATH=tests $(BIN)/python -W ignore -m laws.accuracy
 clean:  ## Remove what the tools leave behind; keeps .venv and stored studies
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 

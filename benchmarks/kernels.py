@@ -33,7 +33,7 @@ TARGETS = {
     "binary_focal": 3.0,
 }
 
-PAUSE = 0.02
+PAUSE = 0.005
 """Seconds between tasks: OpenMP's threads spin on the cores for a while after work."""
 
 Task = Callable[[], Any]

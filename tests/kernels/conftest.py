@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 import pytest
 
-pytest.importorskip("numba")
+collect_ignore_glob = [] if find_spec("numba") else ["test_*.py"]
 
 
 @pytest.fixture(scope="session", autouse=True)

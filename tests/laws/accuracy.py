@@ -33,15 +33,22 @@ class Worst:
     place: str = ""
 
 
-def error(got: float, true: Any, dtype: str) -> float:
-    """Return the relative error, or the absolute one where that is smaller."""
+def error(got: float, true: Any, dtype: str, far_out: bool = False) -> float:
+    """Return the relative error; near a root, the absolute one where it is smaller.
+
+    Far out a tiny value is no root but a tail: 3.7e-44 is the loss of a logit of 100,
+    and 0 would be no digit of it.
+    """
     expected = rounded(true, dtype)
     if got == expected or (got != got and expected != expected):
         return 0.0
     if not (np.isfinite(got) and np.isfinite(expected)):
         return _next_to_overflow(got, expected, dtype)
     off = abs(float(got) - true) if abs(expected) else abs(float(got))
-    return float(min(off, off / abs(true) if true else off))
+    relative = off / abs(true) if true else off
+    kind = np.finfo(dtype)
+    tail = far_out and kind.tiny <= abs(true) < np.sqrt(kind.eps)
+    return float(relative if tail else min(off, relative))
 
 
 def _next_to_overflow(got: float, expected: float, dtype: str) -> float:
@@ -63,19 +70,34 @@ def measure(loss: Loss, framework: Framework, dtype: str) -> dict[str, Worst]:
     if framework.curvature is not None:
         bends = framework.curvature(loss, inputs.y, inputs.z)
         found["curvature"] = bends, curvatures
+    # Autodiff through a structure's sums cannot keep the tails of a second derivative.
+    tails = {"value", "gradient"}
+    if loss.structure.name == "pointwise" or framework.derives:
+        tails.add("curvature")
     return {
-        what: _worst(loss, what, inputs, *pair, dtype) for what, pair in found.items()
+        what: _worst(loss, what, inputs, *pair, dtype, what in tails)
+        for what, pair in found.items()
     }
 
 
 def _worst(
-    loss: Loss, what: str, inputs: Any, got: np.ndarray, true: Any, dtype: str
+    loss: Loss,
+    what: str,
+    inputs: Any,
+    got: np.ndarray,
+    true: Any,
+    dtype: str,
+    tails: bool,
 ) -> Worst:
     """Return the largest error of one quantity."""
     flat = [t for row in true for t in (row if isinstance(row, list) else [row])]
     got = np.asarray(got, dtype=np.float64).ravel()
     assert got.size == len(flat), f"{got.size} results for {len(flat)} true values"
-    errors = [error(g, t, dtype) for g, t in zip(got, flat, strict=True)]
+    width = max(got.size // len(inputs.z), 1)
+    far = [tails and abs(z).max() >= 10 for z in inputs.z for _ in range(width)]
+    far += [tails] * (len(flat) - len(far))
+    cases = zip(got, flat, far[: len(flat)], strict=True)
+    errors = [error(g, t, dtype, f) for g, t, f in cases]
     if loss.structure.name == "pointwise":
         node = getattr(loss.formula, what)
         for i, e in enumerate(errors):
@@ -85,8 +107,7 @@ def _worst(
                 )
                 errors[i] = min(e, *(error(got[i], t, dtype) for t in sides))
     i = int(np.nanargmax([np.inf if e != e else e for e in errors]))
-    width = got.size // len(inputs.z) if got.size >= len(inputs.z) else got.size
-    row = i // max(width, 1)
+    row = i // width
     place = f"y={inputs.y[row]} z={inputs.z[row]}: {got[i]!r}, true {float(flat[i])!r}"
     return Worst(errors[i], place)
 

@@ -27,6 +27,8 @@ class Framework:
     items: Callable[[Loss, Array, Array], Array]
     gradient: Callable[[Loss, Array, Array], Array]
     curvature: Callable[[Loss, Array, Array], Array] | None = None
+    derives: bool = True
+    """Whether the curvature is lossary's own, not autodiff's."""
 
 
 def _plain(
@@ -166,7 +168,7 @@ def _autodiff(name: str, make: Any, gradient: Any, curvature: Any) -> Framework:
     def items(loss: Loss, y: Array, z: Array) -> Array:
         return np.asarray(loss(make(y), make(z), reduction="none"))
 
-    return Framework(name, make, items, gradient, curvature)
+    return Framework(name, make, items, gradient, curvature, derives=False)
 
 
 NUMPY = _plain("numpy", _identity, np.asarray)

@@ -1,4 +1,4 @@
-"""The truth at 50 digits: formulas read by mpmath, structures written out in loops."""
+"""The truth at 50 digits and more: formulas read by mpmath, structures written out in loops."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from lossary.expr.graph import Node, parameter, symbol
 from lossary.expr.reference import Mpmath, evaluate
 from lossary.loss import Loss
 
-M = Mpmath(50)
+M = Mpmath(120)
+"""Enough that 50 digits are left of 1 - p where p is 1 - exp(-100)."""
+
 FAR = 1e60
 """Stands in for an infinity where a formula at infinity is of the form 0·inf."""
 

@@ -48,8 +48,7 @@ def _sigmoid(x: Any) -> Any:
 
 
 def _softplus(x: Any) -> Any:
-    # Absolute accuracy is enough beside the other term, so that LN(1 + …) stays short.
-    return ibis.greatest(x, 0.0) + (1 + (-x.abs()).exp()).ln()
+    return ibis.greatest(x, 0.0) + _log1p((-x.abs()).exp())
 
 
 _SPELLING: dict[str, Callable[..., Any]] = {
@@ -168,7 +167,9 @@ def sql(
     weight = None if sample_weight is None else table[sample_weight]
     expression = column(loss, table[y], table[p], weight, None, reduction)
     text = str(ibis.to_sql(expression, dialect="duckdb"))
-    written = sqlglot.parse_one(text, read="duckdb").selects[0].unalias()
+    select = sqlglot.parse_one(text, read="duckdb")
+    assert isinstance(select, sqlglot.exp.Select)
+    written = select.selects[0].unalias()
     for name in written.find_all(sqlglot.exp.Column):
         name.set("table", None)
     result: str = written.sql(dialect=dialect)

@@ -78,38 +78,45 @@ def straight_line(*roots: Node) -> Code:
     t1 = t0 * t0
     t2 = k0 * t0
     """
-    lowered = [lower(root) for root in roots]
-    names: dict[Node, str] = {}
-    lines: list[str] = []
-    constants: list[Node] = []
-    uniforms: list[Node] = []
-    functions: set[str] = set()
-
-    def visit(node: Node) -> str:
-        if node in names:
-            return names[node]
-        if node.op == "input":
-            assert node.name is not None
-            name = node.name
-        elif node.op == "const":
-            name = f"k{len(constants)}"
-            constants.append(node)
-        elif is_scalar(node):
-            name = f"u{len(uniforms)}"
-            uniforms.append(node)
-        else:
-            text = _spelling(node).format(*map(visit, node.args))
-            name = f"t{len(lines)}"
-            lines.append(f"{name} = {text}")
-            functions.update(VECTOR_MATHS & {node.op})
-        names[node] = name
-        return name
-
-    results = tuple(map(visit, lowered))
-    values = tuple(float(c.value) for c in constants if c.value is not None)
+    printer = _Printer()
+    results = tuple(printer.visit(lower(root)) for root in roots)
     return Code(
-        tuple(lines), results, values, tuple(uniforms), tuple(sorted(functions))
+        tuple(printer.lines),
+        results,
+        tuple(printer.constants),
+        tuple(printer.uniforms),
+        tuple(sorted(printer.functions)),
     )
+
+
+class _Printer:
+    """Names every node once, and collects what the lines need."""
+
+    def __init__(self) -> None:
+        self.names: dict[Node, str] = {}
+        self.lines: list[str] = []
+        self.constants: list[float] = []
+        self.uniforms: list[Node] = []
+        self.functions: set[str] = set()
+
+    def visit(self, node: Node) -> str:
+        if node not in self.names:
+            self.names[node] = self._new(node)
+        return self.names[node]
+
+    def _new(self, node: Node) -> str:
+        if node.op == "input":
+            return str(node.name)
+        if node.value is not None:
+            self.constants.append(node.value)
+            return f"k{len(self.constants) - 1}"
+        if is_scalar(node):
+            self.uniforms.append(node)
+            return f"u{len(self.uniforms) - 1}"
+        text = _spelling(node).format(*map(self.visit, node.args))
+        self.functions |= VECTOR_MATHS & {node.op}
+        self.lines.append(f"t{len(self.lines)} = {text}")
+        return f"t{len(self.lines) - 1}"
 
 
 def _spelling(node: Node) -> str:

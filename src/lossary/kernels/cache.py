@@ -18,7 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-INLINED = ("vecmath.py", "blocks.py", "sizes.py")
+INLINED = ("precision.py", "vecmath.py", "blocks.py", "sizes.py")
 
 _lock = threading.RLock()
 

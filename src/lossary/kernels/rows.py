@@ -250,10 +250,9 @@ def value_and_grad(
     params
         Its parameters, in the formula's order.
     target
-        A class number per row (an integer array without the class axis), or a
-        distribution over the classes (of the shape of `z`).
+        A class number per row, or a distribution over the classes per row.
     z
-        Class scores, the class axis last; float32 or float64.
+        Class scores, float32 or float64, the class axis last.
     weight, keep
         A weight per row; True where a row counts.
     scale
@@ -264,8 +263,7 @@ def value_and_grad(
     Returns
     -------
     Totals
-        Its ``outside`` says that a counted label names no class; such a row costs
-        NaN.
+        ``outside`` says that a counted label names no class; its row costs NaN.
     numpy.ndarray
         The gradient in `z`.
     """

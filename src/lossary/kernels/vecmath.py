@@ -6,13 +6,12 @@ being vectorised at all. Within 2 ulp over the whole range of both precisions,
 subnormal numbers, infinities and NaN included.
 
 The methods are the classical ones: Cody and Waite's reduction for exp, fdlibm's
-correction terms for log and log1p. The polynomials are Chebyshev interpolants.
+correction terms for log and log1p.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -20,6 +19,8 @@ import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba import njit
 from numba.core.extending import intrinsic
+
+from lossary.kernels.precision import FLOAT32, FLOAT64, LOG_FIFTH, Precision
 
 Function = Callable[..., Any]
 
@@ -61,151 +62,6 @@ muladd: Function = intrinsic(_muladd)
 horner: Function = intrinsic(_horner)
 
 
-@dataclass(frozen=True)
-class Precision:
-    """What the functions need to know of a floating-point format."""
-
-    real: type
-    bits: type
-    digits: int  # stored bits of the fraction
-    bias: int
-    ln2: tuple[float, float]  # the first part has zeros enough for n·ln2 to be exact
-    exp_range: tuple[float, float]  # beyond, the result is 0 or infinity
-    exp_tail: tuple[float, ...]  # (exp(r) - 1 - r) / r²
-    log_tail: tuple[float, ...]  # (2·atanh(s) / s - 2) / s², for log near 1
-    unit_tail: tuple[float, ...]  # (log1p(x) - x) / x² on [0, 1]
-    tanh_tail: tuple[float, ...]  # (tanh(x) / x - 1) / x²
-
-    def number(self, x: float) -> Any:
-        """Round to the format; a typed constant of the compiled code."""
-        return self.real(x)
-
-    def numbers(self, xs: tuple[float, ...]) -> tuple[Any, ...]:
-        """Round a polynomial's coefficients."""
-        return tuple(self.real(x) for x in xs)
-
-
-FLOAT32 = Precision(
-    real=np.float32,
-    bits=np.uint32,
-    digits=23,
-    bias=127,
-    ln2=(0.693145751953125, 1.42860677e-06),
-    exp_range=(-104.0, 88.8),
-    exp_tail=(
-        0.0013926184037700295,
-        0.008363178931176662,
-        0.041666556149721146,
-        0.16666576266288757,
-        0.5,
-    ),
-    log_tail=(
-        0.23331613838672638,
-        0.28550779819488525,
-        0.4000012278556824,
-        0.6666666865348816,
-    ),
-    unit_tail=(
-        0.0028016420546919107,
-        -0.017184266820549965,
-        0.049309972673654556,
-        -0.09139414131641388,
-        0.13033364713191986,
-        -0.16365152597427368,
-        0.19956707954406738,
-        -0.24996760487556458,
-        0.333332359790802,
-        -0.5,
-    ),
-    tanh_tail=(
-        -0.006564395502209663,
-        0.02128472365438938,
-        -0.05390536040067673,
-        0.13333092629909515,
-        -0.3333333134651184,
-    ),
-)
-
-FLOAT64 = Precision(
-    real=np.float64,
-    bits=np.uint64,
-    digits=52,
-    bias=1023,
-    ln2=(6.93147180369123816490e-01, 1.90821492927058770002e-10),
-    exp_range=(-746.0, 709.9),
-    exp_tail=(
-        2.510038549551032e-08,
-        2.7620088445409746e-07,
-        2.7557268459997064e-06,
-        2.4801521295954376e-05,
-        0.00019841269863053618,
-        0.0013888888917213717,
-        0.008333333333330062,
-        0.04166666666662413,
-        0.16666666666666669,
-        0.5,
-    ),
-    log_tail=(
-        0.14617807153417325,
-        0.15331611722055008,
-        0.1818289243253687,
-        0.22222211089379496,
-        0.28571428625653836,
-        0.3999999999989889,
-        0.666666666666667,
-    ),
-    unit_tail=(
-        1.507843780222621e-05,
-        -0.0001818830325500265,
-        0.001043354876634814,
-        -0.0038046517253179694,
-        0.009968982838076882,
-        -0.020179668043339125,
-        0.03327845491726436,
-        -0.046798182549893104,
-        0.05858685252957079,
-        -0.06799320385322372,
-        0.07573035633807378,
-        -0.08299931758127772,
-        0.09083470413958532,
-        -0.09998705428075007,
-        0.11110938960467566,
-        -0.12499983019721868,
-        0.14285713092791552,
-        -0.1666666661032813,
-        0.19999999998361212,
-        -0.2499999999997462,
-        0.33333333333333176,
-        -0.5,
-    ),
-    tanh_tail=(
-        -2.0289800612514075e-05,
-        8.465718640250347e-05,
-        -0.00023435314845645768,
-        0.0005888400422537283,
-        -0.001455642111220305,
-        0.0035921078811045905,
-        -0.00886323420601293,
-        0.02186948848524601,
-        -0.05396825396724726,
-        0.13333333333332556,
-        -0.3333333333333333,
-    ),
-)
-
-
-# (2·atanh(s) / s - 2 - 2/3·s²) / s⁴, for the logarithm in twice the digits.
-LOG_FIFTH = (
-    0.1291471218393509,
-    0.13285868837545742,
-    0.15385577463308145,
-    0.18181808210921882,
-    0.22222222271326808,
-    0.2857142857133801,
-    0.4000000000000003,
-)
-
-
 def _reduction(p: Precision) -> tuple[Function, Function, Function, Function]:
     """Write x = n·ln 2 + r with |r| <= ln(2)/2; give 2^n, exp(r) - 1 and exp(r)."""
     real, bits = p.real, p.bits
@@ -241,10 +97,9 @@ def _reduction(p: Precision) -> tuple[Function, Function, Function, Function]:
 
 
 def _exponentials(p: Precision) -> dict[str, Function]:
-    reduce, power_of_two, exp_less_one, exp_near = _reduction(p)
+    reduce, power_of_two, _, exp_near = _reduction(p)
     lowest, highest = map(p.number, p.exp_range)
-    zero, half, two = map(p.number, (0.0, 0.5, 2.0))
-    flat = p.number(-45.0)  # expm1 is -1 below
+    zero, two = p.number(0.0), p.number(2.0)
     # 2^n itself overflows before exp does, and underflows where the result is
     # subnormal and must be rounded once: its exponent is moved, and moved back.
     lowered, raised = p.bits(p.bias - 1), p.bits(p.bias + 64)
@@ -277,6 +132,15 @@ def _exponentials(p: Precision) -> dict[str, Function]:
         k, r = reduce(lowest if x < lowest else x)
         return exp_near(r) * power_of_two(k, raised) * back
 
+    return {"exp": exp, "exp_sum": exp_sum, "decay": decay}
+
+
+def _expm1(p: Precision) -> dict[str, Function]:
+    reduce, power_of_two, exp_less_one, _ = _reduction(p)
+    flat, highest = p.number(-45.0), p.number(p.exp_range[1])  # it is -1 below
+    zero, half, two = map(p.number, (0.0, 0.5, 2.0))
+    lowered = p.bits(p.bias - 1)
+
     @inline
     def expm1(x: Any) -> Any:
         k, r = reduce(flat if x < flat else (highest if x > highest else x))
@@ -285,7 +149,7 @@ def _exponentials(p: Precision) -> dict[str, Function]:
         result = two * (exp_less_one(r) * scale + (scale - half))
         return x if x == zero else result  # -0.0 too
 
-    return {"exp": exp, "exp_sum": exp_sum, "decay": decay, "expm1": expm1}
+    return {"expm1": expm1}
 
 
 def _split(p: Precision) -> Function:
@@ -328,7 +192,7 @@ def _inverse_power(p: Precision) -> Function:
 def _logarithms(p: Precision) -> dict[str, Function]:
     split, inverse_power = _split(p), _inverse_power(p)
     ln2_high, ln2_low = map(p.number, p.ln2)
-    log_tail, unit_tail = p.numbers(p.log_tail), p.numbers(p.unit_tail)
+    log_tail = p.numbers(p.log_tail)
     zero, half, one, two = map(p.number, (0.0, 0.5, 1.0, 2.0))
     infinity, nan = p.number(np.inf), p.number(np.nan)
     tiny = p.number(float(np.finfo(p.real).tiny))
@@ -362,11 +226,17 @@ def _logarithms(p: Precision) -> dict[str, Function]:
         result = result if x > -one else (-infinity if x == -one else nan)
         return x if (x == infinity) | (x == zero) else result
 
+    return {"log": log, "log1p": log1p}
+
+
+def _log1p_unit(p: Precision) -> dict[str, Function]:
+    unit_tail = p.numbers(p.unit_tail)
+
     @inline
     def log1p_unit(x: Any) -> Any:
         return muladd(x * x, horner(x, unit_tail), x)
 
-    return {"log": log, "log1p": log1p, "log1p_unit": log1p_unit}
+    return {"log1p_unit": log1p_unit}
 
 
 def _hyperbolic(p: Precision, exp: Function) -> dict[str, Function]:
@@ -384,18 +254,13 @@ def _hyperbolic(p: Precision, exp: Function) -> dict[str, Function]:
     return {"tanh": tanh}
 
 
-def _double_logarithm() -> tuple[Function, Function]:
-    """Write log x as a sum of two float64 with about 65 good bits, for x > 0."""
-    p = FLOAT64
-    split = _split(p)
-    ln2_high, ln2_low = p.ln2
-    third = (2 / 3, 3.7007434154171885e-17)  # 2/3 to twice the digits
-    splitter, tiny, lift = 2.0**27 + 1, 2.0**-1022, 2.0**54
-    tail = LOG_FIFTH
+def _pairs() -> tuple[Function, Function]:
+    """Give product and sum of unevaluated sums, for twice the digits of float64."""
+    splitter = 2.0**27 + 1
 
     @inline
     def multiply(a: Any, a_low: Any, b: Any, b_low: Any) -> Any:
-        """Multiply two unevaluated sums (Dekker: no fused operation is needed)."""
+        # Dekker's way: no fused operation is needed.
         t = splitter * a
         a1 = t - (t - a)
         u = splitter * b
@@ -407,10 +272,20 @@ def _double_logarithm() -> tuple[Function, Function]:
 
     @inline
     def add(a: Any, a_low: Any, b: Any, b_low: Any) -> Any:
-        """Add two unevaluated sums."""
         high = a + b
         v = high - a
         return high, ((a - (high - v)) + (b - v)) + (a_low + b_low)
+
+    return multiply, add
+
+
+def _double_logarithm() -> Function:
+    """Write log x as a sum of two float64 with about 65 good bits, for x > 0."""
+    p, (multiply, add) = FLOAT64, _pairs()
+    split, tail = _split(p), LOG_FIFTH
+    ln2_high, ln2_low = p.ln2
+    third = (2 / 3, 3.7007434154171885e-17)  # 2/3 to twice the digits
+    tiny, lift = 2.0**-1022, 2.0**54
 
     @inline
     def log_pair(x: Any) -> Any:
@@ -430,7 +305,7 @@ def _double_logarithm() -> tuple[Function, Function]:
         high, low = add(2.0 * s, 2.0 * s_low, head, head_low)
         return add(k * ln2_high, k * ln2_low, high, low)
 
-    return log_pair, multiply
+    return log_pair
 
 
 def _positive_power(p: Precision) -> Function:
@@ -443,7 +318,7 @@ def _positive_power(p: Precision) -> Function:
             return np.float32(exp(np.float64(y) * log(np.float64(x))))
 
         return single
-    log_pair, multiply = _double_logarithm()
+    log_pair, (multiply, _) = _double_logarithm(), _pairs()
     exp_sum = _exponentials(FLOAT64)["exp_sum"]
 
     @inline
@@ -498,7 +373,7 @@ def functions(dtype: str) -> dict[str, Function]:
     small correction.
     """
     p = {"float32": FLOAT32, "float64": FLOAT64}[dtype]
-    table = _exponentials(p) | _logarithms(p)
+    table = _exponentials(p) | _expm1(p) | _logarithms(p) | _log1p_unit(p)
     table |= _hyperbolic(p, table["exp"])
     table |= _powers(p) | _products(p, table["log"])
     return table

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
-
-from lossary.ops import log1p, minimum, softplus, where
+from lossary.ops import log, log1p, minimum, softplus, where
 from lossary.parameters import Param
 from lossary.structures.pointwise import pointwise
 
@@ -88,7 +86,7 @@ def log_cosh(y, z):
     """
     # log cosh r = (softplus(2r) + softplus(-2r))/2 - log 2: no overflow, no kink.
     r = z - y
-    return (softplus(2 * r) + softplus(-2 * r)) / 2 - math.log(2)
+    return (softplus(2 * r) + softplus(-2 * r)) / 2 - log(2)
 
 
 @pointwise(elicits="tau-quantile", majoriser=lambda y, z, tau: 1 / (2 * abs(z - y)))

@@ -186,7 +186,7 @@ def _balanced(loss: Loss, shares: np.ndarray) -> np.ndarray:
 
     u = odds(math.exp(_crossing(excess, np.array([30.0]))[0]))
     p = np.asarray(sigmoid(u, u))
-    return p / p.sum()
+    return np.asarray(p / p.sum())
 
 
 def _crossing(

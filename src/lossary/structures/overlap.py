@@ -136,7 +136,7 @@ class Overlap(ItemStructure):
         by_class = self.indexed(batch.signature)
         p = z
         if loss.form == "logit":
-            p = _softmax(lib, z) if by_class else _sigmoid(lib, z)
+            p = _softmax(lib, z) if by_class else _of_sigmoid(_SIGMOID.value, batch)
         pixels = len(batch.counting.shape)
         per_image = loss.parameters["over"] == "image" and pixels > 1
         w, images = _weights(batch, z[..., 0] if by_class else z, per_image)
@@ -233,7 +233,7 @@ class Overlap(ItemStructure):
         if loss.form != "logit":
             return slope
         if not self.indexed(batch.signature):
-            return slope * p * (1 - p)
+            return slope * _of_sigmoid(_SIGMOID.gradient, batch)
         xp = batch.lib.namespace(p)
         return p * (slope - xp.sum(p * slope, axis=-1, keepdims=True))
 
@@ -246,8 +246,9 @@ class Overlap(ItemStructure):
         if loss.form != "logit":
             curvature = bend
         elif not self.indexed(batch.signature):
-            steep = p * (1 - p)
-            curvature = bend * steep**2 + slope * steep * (1 - 2 * p)
+            steep = _of_sigmoid(_SIGMOID.gradient, batch)
+            curvature = bend * steep**2
+            curvature = curvature + slope * _of_sigmoid(_SIGMOID.curvature, batch)
         else:
             curvature = _softmax_diagonal(batch.lib.namespace(p), p, slope, bend)
         return batch.returned(gradient), batch.returned(curvature)
@@ -281,8 +282,9 @@ class Overlap(ItemStructure):
         )
 
 
-def _sigmoid(lib: Library, z: Any) -> Any:
-    return lib.elementwise(_SIGMOID.value, _SIGMOID, ())(z, z)
+def _of_sigmoid(node: Node, batch: Batch) -> Any:
+    """Return the sigmoid of the scores, or a derivative that keeps its digits."""
+    return batch.lib.elementwise(node, _SIGMOID, ())(batch.z, batch.z)
 
 
 def _softmax(lib: Library, z: Any) -> Any:

@@ -123,7 +123,7 @@ class Rowwise(ItemStructure):
             return _on_probabilities(xp, shares, f, a, c, labels)
         if labels:
             hit, others = shares
-            return f, *_label_slopes(xp, hit, others, a, c)
+            return f, *_label_slopes(lib, xp, hit, others, a, c)
         return xp.sum(f, axis=-1), *_distribution_slopes(lib, xp, seen, a, c)
 
     def best_constant(self, loss: Loss, y_true: Any, sample_weight: Any) -> Any:
@@ -220,12 +220,23 @@ def class_odds(lib: Library, z: Any) -> Any:
     return z - top - log_others
 
 
-def _label_slopes(xp: Any, hit: Any, r: Any, a: Any, c: Any) -> tuple[Any, Any]:
+def _label_slopes(
+    lib: Library, xp: Any, hit: Any, r: Any, a: Any, c: Any
+) -> tuple[Any, Any]:
     """Return the gradient a·(hit - r) and the diagonal of the Hessian."""
     a, c = xp.expand_dims(a, axis=-1), xp.expand_dims(c, axis=-1)
+    rest = _complement(lib, xp, r)
     gradient = xp.where(hit, a + xp.zeros_like(r), -a * r)
-    curvature = xp.where(hit, c + xp.zeros_like(r), c * r * r - a * r * (1 - r))
+    curvature = xp.where(hit, c + xp.zeros_like(r), c * r * r - a * r * rest)
     return gradient, curvature
+
+
+def _complement(lib: Library, xp: Any, r: Any) -> Any:
+    """Return 1 - r: for the largest share, where that would cancel, the others."""
+    leader = xp.expand_dims(xp.argmax(r, axis=-1), axis=-1)
+    first = lib.arange(lib.shape(r)[-1], r) == leader
+    others = xp.sum(xp.where(first, xp.zeros_like(r), r), axis=-1, keepdims=True)
+    return xp.where(first, others, 1 - r)
 
 
 _P = apply("sigmoid", symbol("z"))
@@ -243,10 +254,11 @@ def _distribution_slopes(
     some = q != 0
     safe = xp.where(some, q, xp.ones_like(q))
     b = xp.where(some, a / safe, xp.zeros_like(a))
-    bend = xp.where(some, (c + a) / safe / safe, xp.zeros_like(a))
+    # p²·(c + a)/q² - p·a/q without a difference of p² and p, which cancels at p = 1.
+    bend = xp.where(some, (c + a * p) / safe / safe, xp.zeros_like(a))
     others = xp.sum(b, axis=-1, keepdims=True) - b
     bends = xp.sum(bend, axis=-1, keepdims=True) - bend
-    return a - p * others, c + p * p * bends - p * others
+    return a - p * others, c + p * (p * bends - q * others)
 
 
 def _on_probabilities(

@@ -21,7 +21,7 @@ def baseline(
     y: NDArray[Any],
     w: Array | None,
     splits: Sequence[Split],
-    n_classes: int = 0,
+    n_classes: int | None = None,
 ) -> float | None:
     """Score the best constant prediction under a metric, averaged over the splits.
 
@@ -31,8 +31,8 @@ def baseline(
     y, w : array, shape (n,)
         Targets (class codes for classes) and weights.
     splits : sequence of Split
-    n_classes : int, default 0
-        0 for a target of numbers.
+    n_classes : int, optional
+        None for a target of numbers.
 
     Returns
     -------
@@ -65,20 +65,22 @@ def baseline(
 
 
 def _constants(
-    metric: Metric, y: NDArray[Any], w: Array, n_classes: int
-) -> Iterator[Array]:
+    metric: Metric, y: NDArray[Any], w: Array, n_classes: int | None
+) -> Iterator[Array | np.float64]:
     """Give the constants worth trying for a metric."""
-    if not n_classes:
+    if n_classes is None:
         yield np.average(y, weights=w)
         yield from np.unique(np.quantile(y, np.linspace(0, 1, LEVELS + 1)))
     elif metric.prediction == "label":
-        yield from np.arange(n_classes, dtype=np.float64)
+        yield from map(np.float64, range(n_classes))
     else:
         shares = np.bincount(y.astype(np.intp), w, n_classes) / w.sum()
         yield shares[1] if n_classes == 2 else shares
 
 
-def _score(metric: Metric, y: NDArray[Any], constant: Array, w: Array) -> float | None:
+def _score(
+    metric: Metric, y: NDArray[Any], constant: Array | np.float64, w: Array
+) -> float | None:
     p = np.broadcast_to(constant, (len(y), *np.shape(constant)))
     try:
         return metric.value(y, p, w)

@@ -52,9 +52,14 @@ class Plan:
         )
 
     @property
+    def n_classes(self) -> int | None:
+        """The number of classes; None for a target of numbers."""
+        return len(self.data.classes) if self.data.classes else None
+
+    @property
     def stratify(self) -> bool:
-        """Whether the target is classes, of which every part gets its share."""
-        return self.data.task != "regression"
+        """Whether every part gets its share of each class."""
+        return self.n_classes is not None
 
     @property
     def fixed(self) -> dict[str, Any]:
@@ -96,8 +101,8 @@ class Plan:
             model=self.model,
             metric=self.metric,
             others=tuple(self._others()),
+            n_classes=self.n_classes,
             identity=json.dumps(self.fixed, sort_keys=True),
-            stratify=self.stratify,
         )
 
     def _others(self) -> list[Metric]:
@@ -136,52 +141,60 @@ class Plan:
             "versions": {"lossary": version("lossary"), **self.versions},
         }
 
+    @property
     def reproduce(self) -> dict[str, str]:
         """Say how to get the same numbers, as a command and in Python."""
-        others = [_source(arm) for arm in self.arms if arm is not self.control]
+        others = [arm for arm in self.arms if arm is not self.control]
         return {"command": self._command(others), "python": self._python(others)}
 
-    def _command(self, others: list[str]) -> str:
-        known = all([self.data.source, _source(self.control), *others])
-        if not known:  # objects of a session have no name on a command line
-            return ""
-        words = ["lossary", "compare", self.data.source]
-        if self.data.target:
-            words += ["--target", self.data.target]
-        words += ["--metric", self.metric.name, "--model", str(self.model)]
-        for loss in others:
+    @property
+    def _source(self) -> str:
+        """What the data is loaded by; weights come with no path or name."""
+        return self.data.source if self.data.weight is None else ""
+
+    def _command(self, others: list[Arm]) -> str:
+        losses, control = [_named(arm) for arm in others], _named(self.control)
+        if not all([self._source, control, *losses]):
+            return ""  # objects of a session have no name on a command line
+        options = {
+            "target": self.data.target,
+            "metric": self.metric.name,
+            "model": str(self.model),
+            "control": control,
+            "folds": self.folds,
+            "repeats": self.repeats,
+            "seed": self.seed,
+            "rope": self.rope,
+        }
+        words = ["lossary", "compare", self._source]
+        for name, value in options.items():
+            words += [f"--{name}", str(value)] if value not in (None, "") else []
+        for loss in losses:
             words += ["--loss", loss]
-        words += ["--control", _source(self.control)]
-        for name in ("folds", "repeats", "seed"):
-            words += [f"--{name}", str(getattr(self, name))]
-        if self.rope is not None:
-            words += ["--rope", repr(self.rope)]
         return shlex.join(words)
 
-    def _python(self, others: list[str]) -> str:
-        data = repr(self.data.source) if self.data.source else "X, y"
-        named = ", ".join(
-            repr(source) if source else arm.loss.name
-            for arm in self.arms
-            for source in [_source(arm)]
-            if arm is not self.control
-        )
+    def _python(self, others: list[Arm]) -> str:
+        losses = ", ".join(_written(arm) for arm in others)
         lines = [
-            "import lossary as ls",
-            "",
-            "study = ls.compare(",
-            f"    {data},",
-            f"    metric={self.metric.name!r},",
-            f"    model={str(self.model)!r},",
-            f"    losses=[{named}],",
-            f"    control={_source(self.control) or self.control.loss.name!r},",
-            f"    folds={self.folds}, repeats={self.repeats}, seed={self.seed},",
-            ")",
+            f"{self._source!r}," if self._source else "X, y,",
+            f"target={self.data.target!r}," if self._source else "",
+            f"metric={self.metric.name!r},",
+            f"model={str(self.model)!r},",
+            f"losses=[{losses}],",
+            f"control={_written(self.control)},",
+            f"folds={self.folds}, repeats={self.repeats}, seed={self.seed},",
+            "" if self.rope is None else f"rope={self.rope!r},",
         ]
-        return "\n".join(lines)
+        body = "".join(f"    {line}\n" for line in lines if line)
+        return f"import lossary as ls\n\nstudy = ls.compare(\n{body})"
 
 
-def _source(arm: Arm) -> str:
+def _named(arm: Arm) -> str:
     """Name a loss and its transform the way they can be asked for again."""
     end = arm.name.removeprefix(repr(arm.loss))
     return f"{arm.source}{end}" if arm.source else ""
+
+
+def _written(arm: Arm) -> str:
+    """Write a loss in Python: its name, or the expression that gives the object."""
+    return repr(_named(arm)) if arm.source else repr(arm.loss)

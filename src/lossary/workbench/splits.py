@@ -72,7 +72,7 @@ def repeated_splits(
     --------
     >>> splits = repeated_splits([0, 1] * 5, folds=5, repeats=2, stratify=True)
     >>> len(splits), splits[0].test.tolist(), len(splits[0].train)
-    (10, [0, 7], 8)
+    (10, [1, 2], 8)
     """
     from sklearn.model_selection import RepeatedKFold, RepeatedStratifiedKFold
 

@@ -89,12 +89,13 @@ def default_transform(loss: Loss | Combination, metric: Metric) -> str:
     >>> default_transform(ls.poisson, get_metric("poisson"))
     'none'
     """
-    low = _LOW.get(_link(loss), 0.0)
+    low = _LOW.get(link_of(loss), 0.0)
     needed = metric.prediction == "response" and low < metric.p_kind.low
     return "clip" if needed else NONE
 
 
-def _link(loss: Loss | Combination) -> str:
+def link_of(loss: Loss | Combination) -> str:
+    """Name the link of what a loss predicts."""
     return terms_of(loss)[0][1].definition.link  # terms of a sum share their link
 
 
@@ -121,7 +122,7 @@ def check_transform(name: str, loss: Loss | Combination, metric: Metric) -> None
     fits = {
         NONE: True,
         "clip": metric.p_kind.low > -math.inf and metric.prediction == "response",
-        "smearing": _link(loss) == "log1p",
+        "smearing": link_of(loss) == "log1p",
         "threshold": metric.prediction == "label" and "binary" in metric.tasks,
     }
     why = {

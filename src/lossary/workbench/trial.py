@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,30 +17,12 @@ from lossary.errors import DomainError, LossaryError
 from lossary.loss import Loss
 from lossary.workbench.choose import TUNED
 from lossary.workbench.metric import Metric
+from lossary.workbench.models import Fitted, Model
 from lossary.workbench.scores import Array
 from lossary.workbench.splits import Split, digest, repeated_splits
-from lossary.workbench.transforms import NONE, Transform, fit_transform
+from lossary.workbench.transforms import NONE, Transform, fit_transform, link_of
 
 INNER_FOLDS = 5  # within a training part, for what is tuned there
-
-
-class Fitted(Protocol):
-    """A trained model; see `lossary.workbench.models`."""
-
-    calibrated: bool
-    info: Mapping[str, Any]
-
-    def predict(self, X: Any) -> Array:
-        """Predict on the response scale."""
-
-
-class Trainer(Protocol):
-    """What trains a model with a loss; see `lossary.workbench.models`."""
-
-    def fit(
-        self, loss: Any, X: Any, y: Any, *, sample_weight: Any = None, seed: int = 0
-    ) -> Fitted:
-        """Train."""
 
 
 @dataclass(frozen=True)
@@ -91,11 +73,13 @@ class Experiment:
     ----------
     X, y, w : data frame and arrays
         Features, targets (class codes for classes) and weights; `w` may be None.
-    model : Trainer
+    model : Model
     metric : Metric
         The one that the losses are judged by.
     others : tuple of Metric
         Reported beside it.
+    n_classes : int or None
+        None for a target of numbers.
     identity : str
         What fixes the numbers, the loss and the split aside.
     """
@@ -103,11 +87,11 @@ class Experiment:
     X: Any
     y: NDArray[Any]
     w: Array | None
-    model: Trainer
+    model: Model
     metric: Metric
     others: tuple[Metric, ...]
+    n_classes: int | None
     identity: str
-    stratify: bool = False
 
     def key(self, arm: Arm, split: Split) -> str:
         """Name a trial by everything that its numbers depend on."""
@@ -175,7 +159,7 @@ def run_trial(
     start = time.perf_counter()
     try:
         fitted, transform, p = _predictions(experiment, arm, split)
-        scores = _scores(experiment, fitted, transform, p, split)
+        scores = _scores(experiment, arm, transform, p, split)
     except Exception as error:  # a user's formula or a library may raise anything
         seconds = time.perf_counter() - start
         return Trial(*identity, seconds=seconds, failure=_sentence(error)), None
@@ -203,7 +187,9 @@ def _predictions(
 def _fit(experiment: Experiment, arm: Arm, rows: NDArray[np.intp], seed: int) -> Fitted:
     w = None if experiment.w is None else experiment.w[rows]
     X, y = experiment.X.iloc[rows], experiment.y[rows]
-    return experiment.model.fit(arm.loss, X, y, sample_weight=w, seed=seed)
+    return experiment.model.fit(
+        arm.loss, X, y, sample_weight=w, seed=seed, n_classes=experiment.n_classes
+    )
 
 
 def _predict(
@@ -223,10 +209,11 @@ def _out_of_fold(experiment: Experiment, arm: Arm, split: Split) -> Array:
     """Predict the training part by models that have not seen the row."""
     y = experiment.y[split.train]
     folds = INNER_FOLDS
-    if experiment.stratify:
+    stratify = experiment.n_classes is not None
+    if stratify:
         folds = min(folds, int(np.unique(y, return_counts=True)[1].min()))
     inner = repeated_splits(
-        y, folds=folds, repeats=1, seed=split.seed, stratify=experiment.stratify
+        y, folds=folds, repeats=1, seed=split.seed, stratify=stratify
     )
     p = np.empty(len(y))
     for part in inner:
@@ -237,7 +224,7 @@ def _out_of_fold(experiment: Experiment, arm: Arm, split: Split) -> Array:
 
 def _scores(
     experiment: Experiment,
-    fitted: Fitted,
+    arm: Arm,
     transform: Transform,
     p: Array,
     split: Split,
@@ -246,9 +233,10 @@ def _scores(
     y, w = experiment.y[split.test], experiment.weights(split.test)
 
     def score(metric: Metric) -> float:
-        if metric.p_kind.name == "probability" and not fitted.calibrated:
+        # Classes without a link: a margin, of which only the side has a meaning.
+        if metric.p_kind.name == "probability" and link_of(arm.loss) == "identity":
             raise DomainError(
-                f"this loss gives a score and no probability, which metric "
+                f"{arm.name} gives a score and no probability, which metric "
                 f"{metric.name} needs"
             )
         return metric.value(y, transform.seen_by(metric, p), w)

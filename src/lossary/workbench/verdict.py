@@ -145,12 +145,11 @@ def _keep(metric: Metric, base: Row, rivals: Sequence[Row]) -> Judgement:
     row = rivals[0]
     comparison = row.comparison
     assert comparison is not None and row.mean is not None and base.mean is not None
-    many = "no other loss is shown to be better" if len(rivals) > 1 else "it is enough"
-    if _word(row) is Verdict.EQUIVALENT:
-        many = "no other loss makes a difference that counts"
+    said = f"{row.loss} is not shown to be better. It has"
+    if len(rivals) > 1:
+        said = f"no other loss is shown to be better. The best of them, {row.loss}, has"
     text = (
-        f"Keep {base.loss}, with {short(metric)} {metric.show(base.mean)}: {many}. "
-        f"{'The best of them' if len(rivals) > 1 else 'Beside it'}, {row.loss}, has "
+        f"Keep {base.loss}, with {short(metric)} {metric.show(base.mean)}: {said} "
         f"{metric.show(row.mean)}, {_effect(comparison)}"
     )
     if comparison.remedy:
@@ -165,7 +164,7 @@ def _effect(comparison: Comparison) -> str:
     level = f"{100 * comparison.level:g} % interval"
     if low * high > 0:
         near, far = sorted((abs(low), abs(high)))
-        interval = f"{metric.show(near)} to {metric.show(far)}"
+        interval = f"{metric.show(near).removesuffix(' %')} to {metric.show(far)}"
     else:
         interval = f"{_side(metric, low)} to {_side(metric, high)}"
     return f"{_side(metric, d)} ({level} {interval}): {comparison.verdict}."
