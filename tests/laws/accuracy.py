@@ -94,10 +94,9 @@ def _worst(
     got = np.asarray(got, dtype=np.float64).ravel()
     assert got.size == len(flat), f"{got.size} results for {len(flat)} true values"
     width = max(got.size // len(inputs.z), 1)
-    far = [tails and abs(z).max() >= 10 for z in inputs.z for _ in range(width)]
-    far += [tails] * (len(flat) - len(far))
-    cases = zip(got, flat, far[: len(flat)], strict=True)
-    errors = [error(g, t, dtype, f) for g, t, f in cases]
+    places = np.arange(got.size) // width
+    far = [tails and abs(inputs.z[i]).max() >= 10 for i in places]
+    errors = [error(g, t, dtype, f) for g, t, f in zip(got, flat, far, strict=True)]
     if loss.structure.name == "pointwise":
         node = getattr(loss.formula, what)
         for i, e in enumerate(errors):
@@ -105,9 +104,10 @@ def _worst(
                 sides = beside(
                     loss, node, float(inputs.y[i]), float(inputs.z[i]), dtype
                 )
-                errors[i] = min(e, *(error(got[i], t, dtype) for t in sides))
+                others = (error(got[i], t, dtype, far[i]) for t in sides)
+                errors[i] = min(e, *others)
     i = int(np.nanargmax([np.inf if e != e else e for e in errors]))
-    row = i // width
+    row = places[i]
     place = f"y={inputs.y[row]} z={inputs.z[row]}: {got[i]!r}, true {float(flat[i])!r}"
     return Worst(errors[i], place)
 

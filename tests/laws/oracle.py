@@ -1,4 +1,4 @@
-"""The truth at 50 digits and more: formulas read by mpmath, structures written out in loops."""
+"""The truth at 50 digits: formulas read by mpmath, structures written out in loops."""
 
 from __future__ import annotations
 

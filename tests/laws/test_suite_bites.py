@@ -13,17 +13,17 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import lossary as ls
 import numpy as np
 import pytest
+
+import lossary as ls
+from laws import laws
+from laws.frameworks import FRAMEWORKS, NUMPY
 from lossary.errors import DomainError, ShapeError
 from lossary.expr.graph import const
 from lossary.loss import Loss
 from lossary.ops import exp, log, sigmoid, softplus, weighted, where
 from lossary.reduction import Sums
-
-from laws import laws
-from laws.frameworks import FRAMEWORKS, NUMPY
 
 TORCH = FRAMEWORKS["torch"]
 BCE = ls.binary_cross_entropy
@@ -59,8 +59,9 @@ class Twin:
         return hash(self.real) if "hash" not in self.broken else id(self)
 
     def __reduce__(self) -> Any:
-        copy = self.broken.get("copy", self.real)
-        return (Twin, (copy, self.broken)) if "hash" in self.broken else (_same, (copy,))
+        if "hash" in self.broken:
+            return Twin, (self.real, self.broken)
+        return _same, (self.broken.get("copy", self.real),)
 
 
 def _same(loss: Any) -> Any:

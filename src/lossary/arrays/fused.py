@@ -18,9 +18,14 @@ LOADED_FROM = 1 << 12
 
 
 def serves(
-    kernel: str | None, formula: Formula, z: Any, what: str = "value_and_grad"
+    kernel: str | None,
+    formula: Formula,
+    y: Any,
+    z: Any,
+    counting: Any = None,
+    what: str = "value_and_grad",
 ) -> bool:
-    """Say whether a compiled kernel is to compute predictions like these."""
+    """Say whether a compiled kernel is to compute arrays like these."""
     if (
         kernel is None
         or z.size < LOADED_FROM
@@ -29,8 +34,22 @@ def serves(
         return False
     if not kernels.available():
         return False
-    large = z.size >= COMPILED_FROM
-    return large or bool(_module(kernel).ready(formula, z.dtype, what))
+    return z.size >= COMPILED_FROM or _loaded(kernel, formula, y, z, counting, what)
+
+
+def _loaded(
+    kernel: str, formula: Formula, y: Any, z: Any, counting: Any, what: str
+) -> bool:
+    """Say whether the kernel of a call is in memory, so that it compiles nothing."""
+    if kernel == "rows":
+        kinds = {"labels": y.ndim < z.ndim}
+    else:
+        counts = counting is not None
+        kinds = {
+            "weighted": counts
+            and (counting.weight is not None or counting.keep is not None)
+        }
+    return bool(_module(kernel).ready(formula, z.dtype, what, **kinds))
 
 
 def _module(kernel: str) -> Any:

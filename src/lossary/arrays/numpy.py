@@ -57,7 +57,7 @@ class _NumPy(Library):
     def compiled(
         self, kernel: str, formula: Formula, y: Any, z: Any, counting: Any
     ) -> bool:
-        return fused.serves(kernel, formula, z)
+        return fused.serves(kernel, formula, y, z, counting)
 
     def fused_total(
         self,
@@ -113,7 +113,7 @@ class _NumPy(Library):
     ) -> tuple[Any, Any] | None:
         y, z = batch.y, batch.z
         gradient, curvature = np.empty(z.shape, z.dtype), np.empty(z.shape, z.dtype)
-        if fused.serves(kernel, formula, z, "grad_and_hess"):
+        if fused.serves(kernel, formula, y, z, None, "grad_and_hess"):
             fused.curvature(formula, params, y, z, (gradient, curvature))
             return gradient, curvature
         run = self.run_all(

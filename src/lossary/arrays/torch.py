@@ -225,7 +225,7 @@ class _Torch(Library):
             return False
         if any(x is not None and x.requires_grad for x in others):
             return False
-        return fused.serves(kernel, formula, z.detach().numpy())
+        return fused.serves(kernel, formula, y, z.detach().numpy(), counting)
 
     def fused_total(
         self,

@@ -1,0 +1,369 @@
+"""Standalone snippets: a function of one array library that computes the mean.
+
+A formula is printed by the same tables as the text that lossary runs; around it goes
+the array code of the loss's structure, written once, in the words that the libraries
+spell differently.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from lossary.emit.arrays import SPELLINGS
+from lossary.emit.source import Spelling, body, uses_math
+from lossary.errors import ParameterError, nearest
+from lossary.expr.formula import Formula
+from lossary.expr.graph import Node, parameter, substitute, symbol
+
+if TYPE_CHECKING:
+    from lossary.combination import Combination
+    from lossary.loss import Loss
+
+_INDENT = "    "
+
+
+@dataclass(frozen=True)
+class _Words:
+    """How a library says what the structures need, beside the primitives."""
+
+    spelling: Spelling
+    sum: str
+    max: str
+    argmax: str
+    finite: str
+    one_hot: str
+    cast: str
+    constant: str
+    sigmoid: str
+    softmax: str
+    axis: str = "axis=-1"
+    keep: str = "axis=-1, keepdims=True"
+    over: str = "axis=axes"
+    inf: str = 'float("inf")'
+    headers: tuple[str, ...] = ()
+
+    def call(self, op: str, *arguments: str) -> str:
+        """Spell a primitive."""
+        return self.spelling.calls[op].format(*arguments)
+
+
+_TENSORFLOW = SPELLINGS["tensorflow"]
+_NATIVE = {"softplus": "tf.nn.softplus({})", "sigmoid": "tf.sigmoid({})"}
+
+_LIBRARIES = {
+    "numpy": _Words(
+        spelling=SPELLINGS["numpy"],
+        sum="np.sum",
+        max="np.max",
+        argmax="np.argmax",
+        finite="np.isfinite",
+        one_hot="{}[..., None] == np.arange(y_pred.shape[-1])",
+        cast="{}.astype({}.dtype)",
+        constant="{}",
+        sigmoid=SPELLINGS["numpy"].calls["sigmoid"],
+        softmax="e / np.sum(e, axis=-1, keepdims=True)",
+        inf="np.inf",
+    ),
+    "torch": _Words(
+        spelling=SPELLINGS["torch"],
+        sum="torch.sum",
+        max="torch.amax",
+        argmax="torch.argmax",
+        finite="torch.isfinite",
+        one_hot="torch.nn.functional.one_hot({}, y_pred.shape[-1]).bool()",
+        cast="{}.to({}.dtype)",
+        constant="{}.detach()",
+        sigmoid="torch.sigmoid({})",
+        softmax="torch.softmax(y_pred, dim=-1)",
+        axis="dim=-1",
+        keep="dim=-1, keepdim=True",
+        over="dim=axes",
+        inf="torch.inf",
+    ),
+    "tensorflow": _Words(
+        # A snippet is differentiated by TensorFlow, for which max(z, 0) has the slope
+        # 1 at z = 0: softplus and sigmoid must be its own, with 1/2 and 1/4 there.
+        spelling=replace(_TENSORFLOW, calls={**_TENSORFLOW.calls, **_NATIVE}),
+        sum="tf.reduce_sum",
+        max="tf.reduce_max",
+        argmax="tf.argmax",
+        finite="tf.math.is_finite",
+        one_hot="tf.one_hot({}, y_pred.shape[-1], True, False, dtype=tf.bool)",
+        cast="tf.cast({}, {}.dtype)",
+        constant="tf.stop_gradient({})",
+        sigmoid=_NATIVE["sigmoid"],
+        softmax="tf.nn.softmax(y_pred)",
+    ),
+    "jax": _Words(
+        spelling=SPELLINGS["jax"],
+        sum="jnp.sum",
+        max="jnp.max",
+        argmax="jnp.argmax",
+        finite="jnp.isfinite",
+        one_hot="jax.nn.one_hot({}, y_pred.shape[-1], dtype=bool)",
+        cast="{}.astype({}.dtype)",
+        constant="jax.lax.stop_gradient({})",
+        sigmoid="jax.nn.sigmoid({})",
+        softmax="jax.nn.softmax(y_pred)",
+        inf="jnp.inf",
+        headers=("import jax",),
+    ),
+}
+
+
+def code(loss: Loss | Combination, library: str) -> str:
+    """Write a function that computes the mean of a loss without lossary.
+
+    Its arguments are arrays of the library in the shapes that the loss takes (class
+    numbers where it takes either these or distributions), and the parameters, with
+    the bound values as defaults. Weights, masks and checks are left out. Where the
+    library differentiates it, the library's own convention holds at a kink.
+
+    Parameters
+    ----------
+    loss
+        A loss, or a weighted sum.
+    library
+        ``"numpy"``, ``"torch"``, ``"tensorflow"`` or ``"jax"``.
+
+    Raises
+    ------
+    ParameterError
+        For another library.
+
+    Examples
+    --------
+    >>> import lossary as ls
+    >>> print(code(ls.pinball(tau=0.9), "numpy"))  # doctest: +ELLIPSIS
+    import numpy as np
+    <BLANKLINE>
+    <BLANKLINE>
+    def pinball(y_true, y_pred, tau=0.9):
+        ...
+        t1 = y_true - y_pred
+        return np.mean(np.where(0 <= t1, tau * t1, (tau - 1) * t1))
+    <BLANKLINE>
+    """
+    if library not in _LIBRARIES:
+        raise ParameterError(
+            f"there are no snippets for {library!r}; {nearest(library, _LIBRARIES)}"
+        )
+    words = _LIBRARIES[library]
+    terms = getattr(loss, "terms", None) or [(1.0, loss)]
+    losses = [term for _, term in terms]
+    by_class = any(term.structure.name == "rowwise" for term in losses)
+    names = _names(losses)
+    parts = [
+        _function(name, term, words, by_class)
+        for name, term in zip(names, losses, strict=True)
+    ]
+    if len(parts) > 1:
+        factors = [factor for factor, _ in terms]
+        parts.append(_total(repr(loss), names, factors))
+    return "\n\n\n".join([_header(losses, words), *parts]) + "\n"
+
+
+def _names(losses: list[Loss]) -> list[str]:
+    """Name the functions; a weighted sum has no name that could be called."""
+    names: list[str] = []
+    for loss in losses:
+        name = loss.name if loss.name.isidentifier() else "loss"
+        names.append(f"{name}_{len(names) + 1}" if name in names else name)
+    return names
+
+
+def _header(losses: list[Loss], words: _Words) -> str:
+    lines = [words.spelling.header]
+    if any(loss.structure.name == "rowwise" or _is_overlap(loss) for loss in losses):
+        lines = [*words.headers, *lines]
+    if any(uses_math([loss.formula.value]) for loss in losses):
+        lines = ["import math", "", *lines]
+    return "\n".join(lines)
+
+
+def _total(written: str, names: list[str], factors: list[float]) -> str:
+    calls = [
+        f"{name}(y_true, y_pred)"
+        if factor == 1
+        else f"{factor!r} * {name}(y_true, y_pred)"
+        for name, factor in zip(names, factors, strict=True)
+    ]
+    lines = [f'"""The weighted sum {written}."""', f"return {' + '.join(calls)}"]
+    return _defined("total", {}, lines)
+
+
+def _function(name: str, loss: Loss, words: _Words, by_class: bool) -> str:
+    """Write the function of one loss."""
+    formula, params = _renamed(loss)
+    write = _STRUCTURES[loss.structure.name]
+    lines = write(loss, formula.value, words, by_class)
+    return _defined(name, params, [*_documentation(loss), *lines])
+
+
+def _defined(name: str, params: Mapping[str, float], lines: list[str]) -> str:
+    arguments = ["y_true", "y_pred", *(f"{p}={v!r}" for p, v in params.items())]
+    head = f"def {name}({', '.join(arguments)}):"
+    return "\n".join([head, *(_INDENT + line if line else "" for line in lines)])
+
+
+# Names that the text uses for itself.
+_TAKEN = re.compile(
+    r"y_true|y_pred|np|torch|tf|jnp|jax|math|axes|t\d+|[a-z]|hit|true|top"
+)
+
+
+def _renamed(loss: Loss) -> tuple[Formula, dict[str, float]]:
+    """Move parameters out of the way of the names that the text uses."""
+    formula = loss.formula
+    names = {p: f"{p}_" if _TAKEN.fullmatch(p) else p for p in formula.params}
+    value = substitute(
+        formula.value, {parameter(p): parameter(n) for p, n in names.items()}
+    )
+    params = dict(zip(names.values(), loss.params, strict=True))
+    return Formula(value, formula.inputs, tuple(params)), params
+
+
+def _documentation(loss: Loss) -> list[str]:
+    """Return a docstring: the first sentence, the source, what the arrays hold."""
+    paragraphs = loss.definition.doc.split("\n\n")
+    first = paragraphs[0].strip() or f"The loss {loss.name}."
+    about = paragraphs[1:]
+    sources = [p for p in about if re.match(r"[A-Z][^.]*\(\d{4}\)", p)]
+    lines = "\n\n".join([first, *sources, _held(loss)]).splitlines()
+    return [f'"""{lines[0]}', *lines[1:], '"""']
+
+
+def _held(loss: Loss) -> str:
+    signature = loss.structure.signatures[0]
+    target, prediction = loss.structure.kinds(loss, signature)
+    return f"y_true: {target.phrase}; y_pred: {prediction.phrase}."
+
+
+# -- the array code of the structures -------------------------------------------------
+
+_COUNTED = ("label", "fraction", "count")  # targets that may well be whole numbers
+
+
+def _mean(root: Node, words: _Words, like: str) -> list[str]:
+    lines, (value,) = body([root], words.spelling, like)
+    return [*lines, f"return {words.spelling.mean.format(value)}"]
+
+
+def _pointwise(loss: Loss, root: Node, words: _Words, by_class: bool) -> list[str]:
+    arrays = {symbol("y"): symbol("y_true"), symbol("z"): symbol("y_pred")}
+    lines = []
+    if loss.target.name in _COUNTED:
+        lines.append(f"y_true = {words.cast.format('y_true', 'y_pred')}")
+    return [*lines, *_mean(substitute(root, arrays), words, "y_pred")]
+
+
+def _rowwise(loss: Loss, root: Node, words: _Words, by_class: bool) -> list[str]:
+    odds = loss.form == "class_logits"
+    if loss.structure.indexed(loss.structure.signatures[0]):
+        lines = _label_odds(words) if odds else _label_share(words)
+        at_one = Formula(root, ("y", "z")).at(y=1.0).value
+        return [*lines, *_mean(at_one, words, "z")]
+    lines = _class_odds(words) if odds else ["z = y_pred"]
+    root = substitute(root, {symbol("y"): symbol("y_true")})
+    written, (value,) = body([root], words.spelling, "z")
+    rows = f"{words.sum}({value}, {words.axis})"
+    return [*lines, *written, f"return {words.spelling.mean.format(rows)}"]
+
+
+def _label_share(words: _Words) -> list[str]:
+    """Pick the true class's share; -inf, never a plausible number, without one."""
+    kept = words.call("where", "hit", "y_pred", f"-{words.inf}")
+    return [
+        f"hit = {words.one_hot.format('y_true')}",
+        f"z = {words.max}({kept}, {words.axis})",
+    ]
+
+
+def _label_odds(words: _Words) -> list[str]:
+    """Write the log-odds of the true class; the others have their own maximum."""
+    *hit, share = _label_share(words)
+    total = f"{words.sum}({words.call('exp', 'others - top')}, {words.axis})"
+    top = words.constant.format(f"{words.max}(others, {words.keep})")
+    finite = words.call("where", f"{words.finite}(top)", "top", "0.0")
+    return [
+        *hit,
+        f"true = {share.removeprefix('z = ')}",
+        f"others = {words.call('where', 'hit', f'-{words.inf}', 'y_pred')}",
+        f"top = {top}",
+        f"top = {finite}",
+        "# The log-odds of the true class against all others.",
+        f"z = true - top[..., 0] - {words.call('log', total)}",
+    ]
+
+
+def _class_odds(words: _Words) -> list[str]:
+    """Write the log-odds of every class; the leader's others are summed apart."""
+    top = words.constant.format(f"{words.max}(y_pred, {words.keep})")
+    leader = words.one_hot.format(f"{words.argmax}(y_pred, {words.axis})")
+    rest = f"{words.sum}({words.call('where', 'leader', '0.0', 'e')}, {words.keep})"
+    less = f"{words.sum}(e, {words.keep}) - e"
+    some = words.call("where", "others == 0", "1.0", "others")
+    odds = f"y_pred - top - {words.call('log', some)}"
+    return [
+        f"top = {top}",
+        f"e = {words.call('exp', 'y_pred - top')}",
+        f"leader = {leader}",
+        f"others = {words.call('where', 'leader', rest, less)}",
+        "# The log-odds of each class against all others.",
+        f"z = {words.call('where', 'others == 0', words.inf, odds)}",
+    ]
+
+
+def _is_overlap(loss: Loss) -> bool:
+    return loss.structure.name == "overlap"
+
+
+def _overlap(loss: Loss, root: Node, words: _Words, by_class: bool) -> list[str]:
+    per_image = loss.parameters["over"] == "image"
+    prepare = _class_masks if by_class else _masks
+    lines = prepare(loss, words, per_image)
+    count = words.cast.format("some", "p")
+    for name, what in (("tp", "y * p"), ("y", "y"), ("p", "p")):
+        lines.append(f"{name} = {words.sum}({what}, {words.over})")
+    lines.append("some = y + p != 0  # an image without any of both does not count")
+    lines += [
+        f"{name} = {words.call('where', 'some', name, '1.0')}"
+        for name in ("tp", "y", "p")
+    ]
+    written, (value,) = body([root], words.spelling, "p")
+    total = f"{words.sum}({words.call('where', 'some', value, '0.0')})"
+    return [*lines, *written, f"return {total} / {words.sum}({count})"]
+
+
+def _masks(loss: Loss, words: _Words, per_image: bool) -> list[str]:
+    axes = "tuple(range(1, len(y_pred.shape))) or None" if per_image else "None"
+    p = words.sigmoid.format("y_pred") if loss.form == "logit" else "y_pred"
+    return [
+        f"axes = {axes}",
+        f"y = {words.cast.format('y_true', 'y_pred')}",
+        f"p = {p}",
+    ]
+
+
+def _class_masks(loss: Loss, words: _Words, per_image: bool) -> list[str]:
+    axes = "tuple(range(len(y_pred.shape) - 1))"
+    if per_image:
+        axes = "tuple(range(1, len(y_pred.shape) - 1)) or (0,)"
+    hit = words.one_hot.format("y_true")
+    lines = [f"axes = {axes}", f"y = {words.cast.format(f'({hit})', 'y_pred')}"]
+    if loss.form != "logit":
+        return [*lines, "p = y_pred"]
+    if words.spelling.name == "numpy":
+        lines.append("e = np.exp(y_pred - np.max(y_pred, axis=-1, keepdims=True))")
+    return [*lines, f"p = {words.softmax}"]
+
+
+_Writer = Callable[["Loss", Node, _Words, bool], list[str]]
+_STRUCTURES: dict[str, _Writer] = {
+    "pointwise": _pointwise,
+    "rowwise": _rowwise,
+    "overlap": _overlap,
+}

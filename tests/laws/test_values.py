@@ -1,0 +1,118 @@
+"""One value per loss, typed from its paper: a later loss adds a line here, no test.
+
+The expressions are written with `math` alone, in the words of the paper, so that a
+slip in a formula cannot hide in its own derivation.
+"""
+
+from __future__ import annotations
+
+from math import cosh, exp, expm1, log, sqrt
+
+import numpy as np
+import pytest
+
+import lossary as ls
+
+S = [0.2, 0.3, 0.5]
+Z = sum(exp(s) for s in S)
+P = [exp(s) / Z for s in S]
+
+
+def sigmoid(z: float) -> float:
+    return 1 / (1 + exp(-z))
+
+
+def entropy(q: list[float]) -> float:
+    return -sum(x * log(x) for x in q)
+
+
+# fmt: off
+VALUES = [
+    # regression
+    (ls.squared_error, [1.0], [3.5], (3.5 - 1) ** 2),
+    (ls.absolute_error, [1.0], [3.5], abs(3.5 - 1)),
+    (ls.huber, [1.0], [1.5], 0.5 * 0.5**2),
+    (ls.huber, [1.0], [3.5], 1 * (2.5 - 1 / 2)),
+    (ls.huber(delta=2.0), [1.0], [-3.0], 2 * (4 - 2 / 2)),
+    (ls.log_cosh, [1.0], [3.5], log(cosh(2.5))),
+    (ls.pinball, [1.0], [3.5], 0.5 * 2.5),
+    (ls.pinball(tau=0.9), [1.0], [3.5], (1 - 0.9) * 2.5),
+    (ls.pinball(tau=0.9), [3.5], [1.0], 0.9 * 2.5),
+    (ls.absolute_percentage_error, [-4.0], [1.0], abs(1 + 4) / abs(-4)),
+    (ls.squared_log_error, [3.0], [1.0], (log(1 + 1) - log(1 + 3)) ** 2),
+    # counts and amounts
+    (ls.poisson, [3.0], [0.7], exp(0.7) - 3 * 0.7),
+    (ls.poisson(from_log=False), [3.0], [2.0], 2 - 3 * log(2)),
+    (ls.tweedie, [3.0], [0.7],
+     -3 * exp(0.7) ** (1 - 1.5) / (1 - 1.5) + exp(0.7) ** (2 - 1.5) / (2 - 1.5)),
+    (ls.tweedie(power=1.2), [3.0], [0.7],
+     -3 * exp(0.7) ** (1 - 1.2) / (1 - 1.2) + exp(0.7) ** (2 - 1.2) / (2 - 1.2)),
+    (ls.tweedie(from_log=False), [4.0], [9.0],
+     -4 / sqrt(9) / (1 - 1.5) + sqrt(9) / (2 - 1.5)),
+    # two classes
+    (ls.binary_cross_entropy, [1.0], [0.7], -log(sigmoid(0.7))),
+    (ls.binary_cross_entropy, [0.0], [0.7], -log(1 - sigmoid(0.7))),
+    (ls.binary_cross_entropy, [0.3], [0.7],
+     -0.3 * log(sigmoid(0.7)) - 0.7 * log(1 - sigmoid(0.7))),
+    (ls.binary_cross_entropy(from_logits=False), [1.0], [0.8], -log(0.8)),
+    (ls.binary_focal, [1.0], [0.7], -((1 - sigmoid(0.7)) ** 2) * log(sigmoid(0.7))),
+    (ls.binary_focal(gamma=0.5), [0.0], [0.7],
+     -sqrt(sigmoid(0.7)) * log(1 - sigmoid(0.7))),
+    (ls.binary_focal(from_logits=False), [1.0], [0.8], -((1 - 0.8) ** 2) * log(0.8)),
+    (ls.hinge, [1.0], [0.7], 1 - 0.7),
+    (ls.hinge, [0.0], [0.7], 1 + 0.7),
+    (ls.hinge, [1.0], [1.7], 0.0),
+    (ls.squared_hinge, [0.0], [0.7], (1 + 0.7) ** 2),
+    (ls.exponential, [1.0], [0.7], exp(-0.7)),
+    (ls.exponential, [0.0], [0.7], exp(0.7)),
+    # several classes
+    (ls.cross_entropy, [2], [S], log(exp(0.2) + exp(0.3) + exp(0.5)) - 0.5),
+    (ls.cross_entropy, [[0.5, 0.0, 0.5]], [S], log(Z) - (0.2 + 0.5) / 2),
+    (ls.cross_entropy(from_logits=False), [2], [S], -log(0.5)),
+    (ls.focal, [2], [S], -((1 - P[2]) ** 2) * log(P[2])),
+    (ls.focal(gamma=0.5), [0], [S], -sqrt(1 - P[0]) * log(P[0])),
+    (ls.focal(from_logits=False), [2], [S], -((1 - 0.5) ** 2) * log(0.5)),
+    (ls.kl_divergence, [[0.1, 0.2, 0.3, 0.4]], [[0.0] * 4],
+     log(4) - entropy([0.1, 0.2, 0.3, 0.4])),
+    (ls.kl_divergence(from_logits=False), [[0.5, 0.5, 0.0]], [S],
+     0.5 * log(0.5 / 0.2) + 0.5 * log(0.5 / 0.3)),
+    # segmentation
+    (ls.dice, [1.0, 0.0, 1.0], [0.7, 0.1, -1.0],
+     1 - 2 * (sigmoid(0.7) + sigmoid(-1)) / (2 + sigmoid(0.7) + sigmoid(0.1)
+                                             + sigmoid(-1))),
+    (ls.dice(from_logits=False), [1.0, 0.0, 1.0], S,
+     1 - 2 * (0.2 + 0.5) / (2 + 1.0)),
+    (ls.dice(from_logits=False, smooth=1.0), [1.0, 0.0, 1.0], S,
+     1 - (2 * (0.2 + 0.5) + 1) / (2 + 1.0 + 1)),
+    (ls.dice(from_logits=False, over="batch"), [[1.0, 0.0], [1.0, 1.0]],
+     [[0.5, 0.5], [0.2, 0.4]], 1 - 2 * (0.5 + 0.2 + 0.4) / (3 + 1.6)),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("loss", "y", "z", "value"), VALUES, ids=str)
+def test_value_is_that_of_the_paper(loss, y, z, value):
+    assert float(loss(np.array(y), np.array(z))) == pytest.approx(value, rel=1e-13)
+
+
+def test_every_loss_has_a_value():
+    assert {loss.name for loss, *_ in VALUES} == set(ls.names())
+
+
+def test_every_form_and_parameter_has_a_value():
+    tried = {(loss.name, loss.form) for loss, *_ in VALUES}
+    bound = {
+        (loss.name, name)
+        for loss, *_ in VALUES
+        for name, value in loss.parameters.items()
+        if value != loss.definition.params[name].default
+    }
+    every = [ls.get(name).definition for name in ls.names()]
+    assert tried >= {(d.name, form) for d in every for form in d.forms}
+    assert bound >= {(d.name, name) for d in every for name in d.params}
+
+
+def test_the_linked_squared_log_error_is_that_of_the_score():
+    score = ls.squared_log_error.linked()
+    expected = (log(1 + expm1(0.7)) - log(1 + 3)) ** 2
+    assert float(score([3.0], [0.7])) == pytest.approx(expected, rel=1e-13)
