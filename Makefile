@@ -32,7 +32,7 @@ docs: $(STAMP)  ## Run the documentation's examples alone
 	$(BIN)/pytest -n 2 src README.md CONTRIBUTING.md docs
 check: lint types test  ## Everything that must pass before a change lands
 bench: $(STAMP)  ## Speed beside the peers, as ratios
-	$(BIN)/python -m benchmarks
+	$(BIN)/python benchmarks/kernels.py
 accuracy: $(STAMP)  ## Worst error per loss, framework and dtype
 	PYTHONPATH=tests $(BIN)/python -W ignore -m laws.accuracy
 clean:  ## Remove what the tools leave behind; keeps .venv and stored studies

@@ -50,6 +50,11 @@ for make in (np.asarray, torch.tensor, tf.constant, jnp.asarray):
     total, gradient = bounded.value_and_grad(make(y), make(z), reduction="sum")
     np.testing.assert_allclose(np.asarray(gradient), slope, rtol=1e-14)
 assert "arctan" in bounded.latex()
+assert "ATAN" in bounded.sql("y", "z")
+printed = {}
+exec(bounded.code("numpy"), printed)
+mean = printed["bounded"](y[:4], z[:4])
+np.testing.assert_allclose(mean, expected[:4].mean(), rtol=1e-14)
 
 assert kernels.available()
 n = 1 << 18

@@ -13,7 +13,8 @@ import pytest
 
 import lossary as ls
 
-S = [0.2, 0.3, 0.5]
+S = [0.2, -0.3, 0.5]  # logits
+Q = [0.2, 0.3, 0.5]  # probabilities
 Z = sum(exp(s) for s in S)
 P = [exp(s) / Z for s in S]
 
@@ -66,23 +67,23 @@ VALUES = [
     (ls.exponential, [1.0], [0.7], exp(-0.7)),
     (ls.exponential, [0.0], [0.7], exp(0.7)),
     # several classes
-    (ls.cross_entropy, [2], [S], log(exp(0.2) + exp(0.3) + exp(0.5)) - 0.5),
+    (ls.cross_entropy, [2], [S], log(exp(0.2) + exp(-0.3) + exp(0.5)) - 0.5),
     (ls.cross_entropy, [[0.5, 0.0, 0.5]], [S], log(Z) - (0.2 + 0.5) / 2),
-    (ls.cross_entropy(from_logits=False), [2], [S], -log(0.5)),
+    (ls.cross_entropy(from_logits=False), [2], [Q], -log(0.5)),
     (ls.focal, [2], [S], -((1 - P[2]) ** 2) * log(P[2])),
     (ls.focal(gamma=0.5), [0], [S], -sqrt(1 - P[0]) * log(P[0])),
-    (ls.focal(from_logits=False), [2], [S], -((1 - 0.5) ** 2) * log(0.5)),
+    (ls.focal(from_logits=False), [2], [Q], -((1 - 0.5) ** 2) * log(0.5)),
     (ls.kl_divergence, [[0.1, 0.2, 0.3, 0.4]], [[0.0] * 4],
      log(4) - entropy([0.1, 0.2, 0.3, 0.4])),
-    (ls.kl_divergence(from_logits=False), [[0.5, 0.5, 0.0]], [S],
+    (ls.kl_divergence(from_logits=False), [[0.5, 0.5, 0.0]], [Q],
      0.5 * log(0.5 / 0.2) + 0.5 * log(0.5 / 0.3)),
     # segmentation
     (ls.dice, [1.0, 0.0, 1.0], [0.7, 0.1, -1.0],
      1 - 2 * (sigmoid(0.7) + sigmoid(-1)) / (2 + sigmoid(0.7) + sigmoid(0.1)
                                              + sigmoid(-1))),
-    (ls.dice(from_logits=False), [1.0, 0.0, 1.0], S,
+    (ls.dice(from_logits=False), [1.0, 0.0, 1.0], Q,
      1 - 2 * (0.2 + 0.5) / (2 + 1.0)),
-    (ls.dice(from_logits=False, smooth=1.0), [1.0, 0.0, 1.0], S,
+    (ls.dice(from_logits=False, smooth=1.0), [1.0, 0.0, 1.0], Q,
      1 - (2 * (0.2 + 0.5) + 1) / (2 + 1.0 + 1)),
     (ls.dice(from_logits=False, over="batch"), [[1.0, 0.0], [1.0, 1.0]],
      [[0.5, 0.5], [0.2, 0.4]], 1 - 2 * (0.5 + 0.2 + 0.4) / (3 + 1.6)),

@@ -211,7 +211,8 @@ def _defined(name: str, params: Mapping[str, float], lines: list[str]) -> str:
 
 # Names that the text uses for itself.
 _TAKEN = re.compile(
-    r"y_true|y_pred|np|torch|tf|jnp|jax|math|axes|t\d+|[a-z]|hit|true|top"
+    r"y_true|y_pred|np|torch|tf|jax|jnp|math|t\d+|e|p|y|z|tp|axes|hit|leader|mask"
+    r"|others|prob|some|top|true"
 )
 
 
@@ -230,10 +231,10 @@ def _documentation(loss: Loss) -> list[str]:
     """Return a docstring: the first sentence, the source, what the arrays hold."""
     paragraphs = loss.definition.doc.split("\n\n")
     first = paragraphs[0].strip() or f"The loss {loss.name}."
-    about = paragraphs[1:]
-    sources = [p for p in about if re.match(r"[A-Z][^.]*\(\d{4}\)", p)]
-    lines = "\n\n".join([first, *sources, _held(loss)]).splitlines()
-    return [f'"""{lines[0]}', *lines[1:], '"""']
+    sources = [p for p in paragraphs[1:] if re.search(r"\(\d{4}\)", p)]
+    text = "\n\n".join([first, *sources, _held(loss)]).replace('"""', "'''")
+    raw = "r" if "\\" in text else ""
+    return f'{raw}"""{text}\n"""'.splitlines()
 
 
 def _held(loss: Loss) -> str:
@@ -325,17 +326,17 @@ def _overlap(loss: Loss, root: Node, words: _Words, by_class: bool) -> list[str]
     per_image = loss.parameters["over"] == "image"
     prepare = _class_masks if by_class else _masks
     lines = prepare(loss, words, per_image)
-    count = words.cast.format("some", "p")
-    for name, what in (("tp", "y * p"), ("y", "y"), ("p", "p")):
+    for name, what in (("tp", "mask * prob"), ("y", "mask"), ("p", "prob")):
         lines.append(f"{name} = {words.sum}({what}, {words.over})")
-    lines.append("some = y + p != 0  # an image without any of both does not count")
+    lines.append("some = y + p != 0  # what is empty on both sides does not count")
     lines += [
         f"{name} = {words.call('where', 'some', name, '1.0')}"
         for name in ("tp", "y", "p")
     ]
     written, (value,) = body([root], words.spelling, "p")
     total = f"{words.sum}({words.call('where', 'some', value, '0.0')})"
-    return [*lines, *written, f"return {total} / {words.sum}({count})"]
+    count = f"{words.sum}({words.cast.format('some', 'p')})"
+    return [*lines, *written, f"return {total} / {count}"]
 
 
 def _masks(loss: Loss, words: _Words, per_image: bool) -> list[str]:
@@ -343,8 +344,8 @@ def _masks(loss: Loss, words: _Words, per_image: bool) -> list[str]:
     p = words.sigmoid.format("y_pred") if loss.form == "logit" else "y_pred"
     return [
         f"axes = {axes}",
-        f"y = {words.cast.format('y_true', 'y_pred')}",
-        f"p = {p}",
+        f"mask = {words.cast.format('y_true', 'y_pred')}",
+        f"prob = {p}",
     ]
 
 
@@ -353,12 +354,12 @@ def _class_masks(loss: Loss, words: _Words, per_image: bool) -> list[str]:
     if per_image:
         axes = "tuple(range(1, len(y_pred.shape) - 1)) or (0,)"
     hit = words.one_hot.format("y_true")
-    lines = [f"axes = {axes}", f"y = {words.cast.format(f'({hit})', 'y_pred')}"]
+    lines = [f"axes = {axes}", f"mask = {words.cast.format(f'({hit})', 'y_pred')}"]
     if loss.form != "logit":
-        return [*lines, "p = y_pred"]
+        return [*lines, "prob = y_pred"]
     if words.spelling.name == "numpy":
         lines.append("e = np.exp(y_pred - np.max(y_pred, axis=-1, keepdims=True))")
-    return [*lines, f"p = {words.softmax}"]
+    return [*lines, f"prob = {words.softmax}"]
 
 
 _Writer = Callable[["Loss", Node, _Words, bool], list[str]]

@@ -247,4 +247,10 @@ def _lightgbm() -> Any:
             "training with LightGBM needs the package lightgbm, which is not "
             "installed; install lossary[compare]"
         ) from None
+    except OSError as error:  # its wheel leaves OpenMP's run time to the system
+        raise MissingExtraError(
+            f"LightGBM is installed and cannot be loaded ({error}); install the "
+            "system's OpenMP library (package libgomp1 on Debian and Ubuntu, libgomp "
+            'on Fedora), or use model="linear"'
+        ) from None
     return lightgbm

@@ -28,8 +28,8 @@ def cross_entropy(y, z):
     Examples
     --------
     >>> import lossary as ls
-    >>> round(float(ls.cross_entropy([2], [[0.2, 0.3, 0.5]])), 4)
-    0.9398
+    >>> round(float(ls.cross_entropy([2], [[0.2, -0.3, 0.5]])), 4)
+    0.784
     """
     return weighted(y, softplus(-z))
 
