@@ -183,7 +183,7 @@ def compare(
         Differences up to this size count as none, in the metric's unit (0.01 of mape
         is one percentage point). Default: 1 % of the control's metric.
     jobs
-        Processes. Default: one per core.
+        Trials at a time. Default: one per core.
     store
         The folder of finished trials. Default: .lossary/<data>-<hash>.
     report

@@ -9,6 +9,7 @@ from functools import reduce
 from typing import Any
 
 from lossary.definition import Definition
+from lossary.emit import snippet
 from lossary.errors import ParameterError
 from lossary.expr.formula import Formula
 from lossary.loss import Loss
@@ -106,6 +107,10 @@ class Combination:
             loss.latex(what) if f == 1 else rf"{f:g} \left[{loss.latex(what)}\right]"
             for f, loss in self.terms
         )
+
+    def code(self, library: str = "numpy") -> str:
+        """Print a standalone function that computes the sum without lossary."""
+        return snippet.code(self, library)
 
     def __mul__(self, factor: float) -> Any:
         return combine([(factor * f, loss) for f, loss in self.terms])

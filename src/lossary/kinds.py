@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
 from lossary.errors import ParameterError, nearest
+from lossary.expr.untraced import lazy
 
 
 class Interval(NamedTuple):
@@ -48,7 +48,7 @@ class Kind:
     hint: str = ""
     whole: bool = False
 
-    @cached_property
+    @lazy
     def bounded(self) -> bool:
         """Whether any number is illegal."""
         return self.low > -math.inf or self.high < math.inf or self.excluded is not None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from lossary.arrays import library
@@ -12,6 +11,7 @@ from lossary.batch import prepare
 from lossary.definition import FORM_OPTIONS, Definition, Structure, option_of
 from lossary.errors import ParameterError, nearest
 from lossary.expr.formula import Formula
+from lossary.expr.untraced import lazy
 from lossary.kinds import Kind, kind
 from lossary.reduction import IN_ONE_PASS, Sums, checked_policy
 
@@ -78,23 +78,23 @@ class Loss:
         """The values of the parameters."""
         return dict(zip(self.definition.params, self.values, strict=True))
 
-    @cached_property
+    @lazy
     def formula(self) -> Formula:
         """The formula for the kind of prediction that is bound."""
         return self.definition.forms[self.form]
 
-    @cached_property
+    @lazy
     def params(self) -> tuple[float, ...]:
         """The values of the formula's parameters, in the formula's order."""
         values = self.parameters
         return tuple(values[p] for p in self.formula.params)
 
-    @cached_property
+    @lazy
     def prediction(self) -> Kind:
         """The kind of the prediction."""
         return kind(self.form)
 
-    @cached_property
+    @lazy
     def target(self) -> Kind:
         """The kind of the target."""
         return kind(self.definition.target)

@@ -7,9 +7,9 @@ than the target, and that there is one loss per target.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 from lossary.errors import ShapeError
+from lossary.expr.untraced import lazy
 
 Shape = tuple[int, ...]
 
@@ -33,7 +33,7 @@ class Signature:
         target, prediction = self.text.split("->")[0].split(",")
         return target.strip(), prediction.strip()
 
-    @cached_property
+    @lazy
     def named(self) -> tuple[int, int]:
         """How many axes follow the batch ``*b`` in target and prediction."""
         target, prediction = self.axes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ibis
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from laws.accuracy import error
 from laws.cases import POINTWISE, edges, random
@@ -12,7 +13,7 @@ from laws.oracle import truth
 
 import lossary as ls
 from lossary.errors import LossaryError
-from lossary.ops import expm1, log1p, sigmoid, tanh
+from lossary.ops import expm1, log1p, minimum, sigmoid, tanh
 
 every_loss = pytest.mark.parametrize("loss", POINTWISE, ids=repr)
 
@@ -76,9 +77,23 @@ def test_sums_and_weights_are_those_of_arrays(loss, reduction):
     assert got == pytest.approx(float(expected), rel=1e-12)
 
 
-def test_null_rows_are_left_out():
-    t = ibis.memtable({"y": [1.0, None, 3.0], "p": [2.0, 2.0, 5.0]})
-    assert ls.absolute_error(t.y, t.p).execute() == 1.5
+@ls.pointwise
+def capped(y, z, cap=4.0):
+    return minimum((z - y) ** 2, cap)
+
+
+@pytest.mark.parametrize("loss", [ls.absolute_error, ls.hinge, capped], ids=repr)
+def test_null_rows_are_left_out(loss):
+    y, p = [1.0, None, 0.0, 1.0], [2.0, 2.0, -5.0, None]
+    t = ibis.memtable(pa.table({"y": y, "p": p}))
+    expected = float(loss([1.0, 0.0], [2.0, -5.0]))
+    assert loss(t.y, t.p).execute() == expected
+    assert loss(t.y, t.p, mask=t.p < 100).execute() == expected
+
+
+@pytest.mark.parametrize("loss", [ls.hinge, capped, ls.huber], ids=repr)
+def test_nan_comes_out_as_nan(loss):
+    assert np.isnan(items(loss, np.array([1.0, 0.0]), np.array([np.nan, 0.0]))[0])
 
 
 def test_the_text_runs_in_the_engine():
@@ -114,6 +129,7 @@ def test_a_weight_column_divides():
         (lambda: ls.huber.sql(dialect="dukdb"), "did you mean 'duckdb'"),
         (lambda: ls.cross_entropy.sql(), "rows of several columns"),
         (lambda: ls.huber.sql(reduction="mean_over_rows"), "average twice"),
+        (lambda: ls.huber(np.ones(2), table(p=[1.0]).p), "y_true is a ndarray beside"),
     ],
 )
 def test_what_sql_cannot_do_is_said(call, message):

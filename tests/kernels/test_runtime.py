@@ -92,7 +92,7 @@ def _child(queue):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*fork")  # other threads do not matter to it
 def test_a_forked_child_computes_with_threads_of_its_own(monkeypatch):
     monkeypatch.setenv("LOSSARY_NUM_THREADS", "2")
     expected = results()

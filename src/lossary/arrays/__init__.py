@@ -12,6 +12,7 @@ from typing import Any
 
 from lossary.arrays.standard import Library
 from lossary.errors import KindError
+from lossary.expr.untraced import Table
 
 _MODULES = {
     "numpy": "numpy",
@@ -21,7 +22,6 @@ _MODULES = {
     "jaxlib": "jax",
     "dask": "dask",
 }
-_by_type: dict[type, Library | None] = {}
 _by_name: dict[str, Library] = {}
 
 
@@ -50,6 +50,9 @@ def _recognise(kind: type) -> Library | None:
     return None
 
 
+_BY_TYPE: Table[Library | None] = Table(_recognise)
+
+
 def library_of(*arrays: Any) -> Library:
     """Return the one library that all these arrays belong to.
 
@@ -67,11 +70,12 @@ def library_of(*arrays: Any) -> Library:
     'numpy'
     """
     found: Library | None = None
+    seen: type | None = None
     for array in arrays:
-        kind = type(array)
-        if kind not in _by_type:
-            _by_type[kind] = _recognise(kind)
-        owner = _by_type[kind]
+        if type(array) is seen:
+            continue
+        seen = type(array)
+        owner = _BY_TYPE.of(seen)
         if owner is None or owner is found:
             continue
         if found is not None:

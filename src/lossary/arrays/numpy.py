@@ -43,7 +43,7 @@ class _NumPy(Library):
         return bool(x.dtype.kind == "b")
 
     def itemsize(self, dtype: Any) -> int:
-        return int(np.dtype(dtype).itemsize)
+        return int(dtype.itemsize)
 
     def concrete(self, x: Any) -> np.ndarray | None:
         return np.asarray(x)

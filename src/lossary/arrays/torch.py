@@ -14,6 +14,7 @@ from lossary.arrays.standard import Function, Library
 from lossary.expr.derivative import derivative, guarded
 from lossary.expr.formula import Formula
 from lossary.expr.graph import Node, is_const, symbol
+from lossary.expr.untraced import Table
 
 
 class Derived:
@@ -22,26 +23,30 @@ class Derived:
     def __init__(self, node: Node, formula: Formula, params: tuple[float, ...]) -> None:
         self.node, self.formula, self.params = node, formula, params
         self.text = LIBRARY.run(node, (*formula.inputs, *formula.params))
-        self._slopes: dict[int, Derived | None] = {}
 
     def run(self, y: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
         """Compute the values, without a gradient."""
         result: torch.Tensor = self.text(y, z, *self.params)
         return result
 
-    def slope(self, position: int) -> Derived | None:
-        """Return the derivative in one input; None where it is zero throughout."""
-        if position not in self._slopes:
-            wrt = symbol(self.formula.inputs[position])
-            node = derivative(self.node, wrt)
-            self._slopes[position] = (
-                None
-                if is_const(node, 0.0)
-                else Derived(
-                    guarded(node, self.formula.value), self.formula, self.params
-                )
-            )
-        return self._slopes[position]
+
+def _slope(derived: Derived, position: int) -> Derived | None:
+    """Make the derivative in one input; None where it is zero throughout."""
+    formula = derived.formula
+    node = derivative(derived.node, symbol(formula.inputs[position]))
+    if is_const(node, 0.0):
+        return None
+    return Derived(guarded(node, formula.value), formula, derived.params)
+
+
+_DERIVED: Table[Derived] = Table(Derived)
+_SLOPES: Table[Derived | None] = Table(_slope)
+_TEXTS: Table[Function] = Table(lambda *key: LIBRARY.run_all(key[:1], key[1]))
+
+
+def slope(derived: Derived, position: int) -> Derived | None:
+    """Return the derivative in one input; None where it is zero throughout."""
+    return _SLOPES.of(derived, position)
 
 
 class Elementwise(torch.autograd.Function):
@@ -67,9 +72,9 @@ class Elementwise(torch.autograd.Function):
         y, z = ctx.saved_tensors
         results: list[torch.Tensor | None] = [None, None]
         for i in range(2):
-            slope = ctx.derived.slope(i) if ctx.needs_input_grad[i + 1] else None
-            if slope is not None:
-                results[i] = upstream * values(slope, y, z)
+            steep = slope(ctx.derived, i) if ctx.needs_input_grad[i + 1] else None
+            if steep is not None:
+                results[i] = upstream * values(steep, y, z)
         return None, *results
 
 
@@ -82,9 +87,9 @@ class ElementwiseBothModes(Elementwise):
         y, z = ctx.saved_tensors
         total = torch.zeros_like(z)
         for i, tangent in enumerate(tangents[1:]):
-            slope = ctx.derived.slope(i)
-            if tangent is not None and slope is not None:
-                total = total + tangent * values(slope, y, z)
+            steep = slope(ctx.derived, i)
+            if tangent is not None and steep is not None:
+                total = total + tangent * values(steep, y, z)
         return total
 
 
@@ -167,10 +172,6 @@ def _is_transformed() -> bool:
 class _Torch(Library):
     name = "torch"
     autodiff = True
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._derived: dict[Any, Derived] = {}
 
     def namespace(self, *arrays: Any) -> Any:
         import array_api_compat.torch
@@ -261,17 +262,11 @@ class _Torch(Library):
     def elementwise(
         self, node: Node, formula: Formula, params: tuple[float, ...]
     ) -> Callable[..., Any]:
-        derived = self.derived(node, formula, params)
+        derived = _DERIVED.of(node, formula, params)
         return lambda y, z: values(derived, y, z)
 
-    def derived(
-        self, node: Node, formula: Formula, params: tuple[float, ...]
-    ) -> Derived:
-        """Return the one derived formula of these contents."""
-        key = (node, formula, params)
-        if key not in self._derived:
-            self._derived[key] = Derived(node, formula, params)
-        return self._derived[key]
+    def run(self, node: Node, arguments: tuple[str, ...]) -> Function:
+        return _TEXTS.of(node, arguments)
 
 
-LIBRARY = _Torch()
+LIBRARY: _Torch = _Torch()

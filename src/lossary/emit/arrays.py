@@ -69,6 +69,7 @@ TENSORFLOW = Spelling(
     },
     fill="tf.zeros_like({1}) + {0}",
     mean="tf.reduce_mean({})",
+    typed_choice=True,
 )
 JAX = Spelling(
     name="jax",

@@ -6,7 +6,8 @@ import operator
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from lossary.errors import MissingExtraError, ParameterError, nearest
+from lossary.errors import KindError, MissingExtraError, ParameterError, nearest
+from lossary.expr.derivative import propagates
 from lossary.expr.graph import Node, is_scalar, parameter, symbol, topological
 from lossary.expr.reference import evaluate
 
@@ -78,6 +79,10 @@ _SPELLING: dict[str, Callable[..., Any]] = {
 }
 
 
+FORGETFUL = frozenset({"minimum", "maximum"})
+"""LEAST and GREATEST leave NULL and NaN aside in many engines."""
+
+
 def _items(loss: Loss, y: Any, p: Any) -> Any:
     """Write the formula over two columns."""
     if loss.structure.name != "pointwise":
@@ -85,6 +90,12 @@ def _items(loss: Loss, y: Any, p: Any) -> Any:
             f"{loss.name} compares rows of several columns, and SQL is written for "
             "losses of one target and one prediction column; compute it on arrays"
         )
+    for argument, given in (("y_true", y), ("y_pred", p)):
+        if not isinstance(given, ibis.expr.types.Column):
+            raise KindError(
+                f"{loss.name}: {argument} is a {type(given).__name__} beside an Ibis "
+                "column; pass two columns of one table, or two arrays"
+            )
     formula = loss.formula
     numbers = {
         parameter(n): v for n, v in zip(formula.params, loss.params, strict=True)
@@ -104,7 +115,13 @@ def _items(loss: Loss, y: Any, p: Any) -> Any:
             written[node] = ibis.literal(taken) if isinstance(taken, float) else taken
         else:
             written[node] = _SPELLING[node.op](*(written[a] for a in node.args))
-    return written[formula.value]
+    result = written[formula.value]
+    for name in formula.inputs:
+        if not propagates(formula.value, symbol(name), FORGETFUL):
+            x = written[symbol(name)]
+            # False for NaN, in an engine that sorts it last too, and for NULL.
+            result = ibis.ifelse(-x.abs() <= 0, result, x)
+    return result
 
 
 def column(

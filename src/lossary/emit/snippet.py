@@ -43,15 +43,21 @@ class _Words:
     keep: str = "axis=-1, keepdims=True"
     over: str = "axis=axes"
     inf: str = 'float("inf")'
-    headers: tuple[str, ...] = ()
 
     def call(self, op: str, *arguments: str) -> str:
-        """Spell a primitive."""
-        return self.spelling.calls[op].format(*arguments)
+        """Spell a primitive of arrays; a number may only come last."""
+        return SPELLINGS[self.spelling.name].calls[op].format(*arguments)
 
 
-_TENSORFLOW = SPELLINGS["tensorflow"]
-_NATIVE = {"softplus": "tf.nn.softplus({})", "sigmoid": "tf.sigmoid({})"}
+def _native(library: str, **calls: str) -> Spelling:
+    """Return the spelling for text that the library differentiates by itself.
+
+    At 0 the slope of max(z, 0) is 1 to TensorFlow, and that of abs(z) is 1 to JAX;
+    only their own softplus and sigmoid have the slopes 1/2 and 1/4 there.
+    """
+    spelling = SPELLINGS[library]
+    return replace(spelling, calls={**spelling.calls, **calls})
+
 
 _LIBRARIES = {
     "numpy": _Words(
@@ -84,9 +90,13 @@ _LIBRARIES = {
         inf="torch.inf",
     ),
     "tensorflow": _Words(
-        # A snippet is differentiated by TensorFlow, for which max(z, 0) has the slope
-        # 1 at z = 0: softplus and sigmoid must be its own, with 1/2 and 1/4 there.
-        spelling=replace(_TENSORFLOW, calls={**_TENSORFLOW.calls, **_NATIVE}),
+        spelling=_native(
+            "tensorflow",
+            softplus="tf.nn.softplus({})",
+            sigmoid="tf.sigmoid({})",
+            # In a graph a number in front would be a tensor of its own dtype.
+            where="tf.where({}, tf.cast({}, y_pred.dtype), {})",
+        ),
         sum="tf.reduce_sum",
         max="tf.reduce_max",
         argmax="tf.argmax",
@@ -94,11 +104,13 @@ _LIBRARIES = {
         one_hot="tf.one_hot({}, y_pred.shape[-1], True, False, dtype=tf.bool)",
         cast="tf.cast({}, {}.dtype)",
         constant="tf.stop_gradient({})",
-        sigmoid=_NATIVE["sigmoid"],
+        sigmoid="tf.sigmoid({})",
         softmax="tf.nn.softmax(y_pred)",
     ),
     "jax": _Words(
-        spelling=SPELLINGS["jax"],
+        spelling=_native(
+            "jax", softplus="jax.nn.softplus({})", sigmoid="jax.nn.sigmoid({})"
+        ),
         sum="jnp.sum",
         max="jnp.max",
         argmax="jnp.argmax",
@@ -109,7 +121,6 @@ _LIBRARIES = {
         sigmoid="jax.nn.sigmoid({})",
         softmax="jax.nn.softmax(y_pred)",
         inf="jnp.inf",
-        headers=("import jax",),
     ),
 }
 
@@ -163,7 +174,8 @@ def code(loss: Loss | Combination, library: str) -> str:
     if len(parts) > 1:
         factors = [factor for factor, _ in terms]
         parts.append(_total(repr(loss), names, factors))
-    return "\n\n\n".join([_header(losses, words), *parts]) + "\n"
+    text = "\n\n\n".join(parts) + "\n"
+    return _header(losses, words, text) + text
 
 
 def _names(losses: list[Loss]) -> list[str]:
@@ -175,10 +187,10 @@ def _names(losses: list[Loss]) -> list[str]:
     return names
 
 
-def _header(losses: list[Loss], words: _Words) -> str:
-    lines = [words.spelling.header]
-    if any(loss.structure.name == "rowwise" or _is_overlap(loss) for loss in losses):
-        lines = [*words.headers, *lines]
+def _header(losses: list[Loss], words: _Words, text: str) -> str:
+    lines = [words.spelling.header, "", "", ""]
+    if re.search(r"\bjax\.\w", text):
+        lines.insert(0, "import jax")
     if any(uses_math([loss.formula.value]) for loss in losses):
         lines = ["import math", "", *lines]
     return "\n".join(lines)
@@ -292,7 +304,7 @@ def _label_odds(words: _Words) -> list[str]:
     return [
         *hit,
         f"true = {share.removeprefix('z = ')}",
-        f"others = {words.call('where', 'hit', f'-{words.inf}', 'y_pred')}",
+        f"others = {words.call('where', '~hit', 'y_pred', f'-{words.inf}')}",
         f"top = {top}",
         f"top = {finite}",
         "# The log-odds of the true class against all others.",
@@ -304,9 +316,9 @@ def _class_odds(words: _Words) -> list[str]:
     """Write the log-odds of every class; the leader's others are summed apart."""
     top = words.constant.format(f"{words.max}(y_pred, {words.keep})")
     leader = words.one_hot.format(f"{words.argmax}(y_pred, {words.axis})")
-    rest = f"{words.sum}({words.call('where', 'leader', '0.0', 'e')}, {words.keep})"
+    rest = f"{words.sum}({words.call('where', '~leader', 'e', '0.0')}, {words.keep})"
     less = f"{words.sum}(e, {words.keep}) - e"
-    some = words.call("where", "others == 0", "1.0", "others")
+    some = words.call("where", "others != 0", "others", "1.0")
     odds = f"y_pred - top - {words.call('log', some)}"
     return [
         f"top = {top}",
@@ -314,12 +326,8 @@ def _class_odds(words: _Words) -> list[str]:
         f"leader = {leader}",
         f"others = {words.call('where', 'leader', rest, less)}",
         "# The log-odds of each class against all others.",
-        f"z = {words.call('where', 'others == 0', words.inf, odds)}",
+        f"z = {words.call('where', 'others != 0', odds, words.inf)}",
     ]
-
-
-def _is_overlap(loss: Loss) -> bool:
-    return loss.structure.name == "overlap"
 
 
 def _overlap(loss: Loss, root: Node, words: _Words, by_class: bool) -> list[str]:

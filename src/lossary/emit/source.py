@@ -64,6 +64,8 @@ class Spelling:
         Templates of minimum and maximum with a scalar bound, where they differ.
     mean : str
         A template of the mean of all elements.
+    typed_choice : bool
+        Whether a choice takes arrays alone, and no number beside an array.
     """
 
     name: str
@@ -72,12 +74,14 @@ class Spelling:
     fill: str
     mean: str
     clamps: Mapping[str, str] = field(default_factory=dict)
+    typed_choice: bool = False
 
 
 class _Writer:
     def __init__(self, spelling: Spelling, roots: Sequence[Node], like: str) -> None:
         self.spelling, self.like = spelling, like
         self.lines: list[str] = []
+        self.taken = {n.name for n in topological(roots)}
         self.texts: dict[Node, tuple[str, int]] = {}
         uses = Counter(a for n in topological(roots) for a in n.args)
         uses.update(roots)
@@ -88,6 +92,8 @@ class _Writer:
             self.texts[node] = self._write(node)
             if node in self.shared:
                 name = f"t{len(self.lines) + 1}"
+                while name in self.taken:  # a parameter may be called t1
+                    name = f"_{name}"
                 self.lines.append(f"{name} = {self.texts[node][0]}")
                 self.texts[node] = name, ATOM
         text, level = self.texts[node]
@@ -131,11 +137,14 @@ class _Writer:
                     if is_scalar(branch):
                         parts[i] = self.spelling.fill.format(parts[i], self.like)
             return "{} if {} else {}".format(*parts), CHOICE
-        first = self.text(a)
-        if is_scalar(a) and is_scalar(b):  # a choice of two numbers has no dtype
-            first = self.spelling.fill.format(first, self.like)
+        branches = [self.text(a), self.text(b)]
+        for i, branch in enumerate((a, b)):
+            # A choice of two numbers has no dtype of its own.
+            alone = is_scalar(a) and is_scalar(b) and i == 0
+            if alone or (self.spelling.typed_choice and is_scalar(branch)):
+                branches[i] = self.spelling.fill.format(branches[i], self.like)
         template = self.spelling.calls["where"]
-        return template.format(self.text(condition), first, self.text(b)), ATOM
+        return template.format(self.text(condition), *branches), ATOM
 
 
 def body(

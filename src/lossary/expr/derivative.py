@@ -49,11 +49,14 @@ def guarded(derived: Node, original: Node) -> Node:
     return derived
 
 
-def propagates(root: Node, source: Node) -> bool:
+def propagates(
+    root: Node, source: Node, forgetful: frozenset[str] = frozenset()
+) -> bool:
     """Say whether a NaN in `source` surely comes out of `root`.
 
     Every primitive passes a NaN on, except a choice, which needs both of its
-    branches to carry it, and a comparison, which swallows it.
+    branches to carry it, and a comparison, which swallows it. In a target where
+    others are `forgetful`, they too need it in all of their arguments.
     """
     carries: dict[Node, bool] = {}
     for node in topological([root]):
@@ -65,6 +68,8 @@ def propagates(root: Node, source: Node) -> bool:
             carries[node] = carries[b] and (carries[a] or guard)
         elif node.op in ("lt", "le", "eq"):
             carries[node] = False
+        elif node.op in forgetful:
+            carries[node] = all(carries[a] for a in node.args)
         elif node.op == "xlogy":  # 0·log(NaN) is 0 here
             carries[node] = carries[node.args[0]]
         else:

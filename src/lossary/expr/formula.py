@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from lossary.errors import FormulaError
 from lossary.expr.derivative import derivative, guarded
 from lossary.expr.graph import Node, leaves, lift, parameter, substitute, symbol
+from lossary.expr.untraced import Table, lazy
 
 
 @dataclass(frozen=True)
@@ -30,19 +30,15 @@ class Formula:
     inputs: tuple[str, ...]
     params: tuple[str, ...] = ()
 
-    @cached_property
-    def _slope(self) -> Node:
-        return derivative(self.value, symbol(self.inputs[1]))
-
-    @cached_property
+    @lazy
     def gradient(self) -> Node:
         """First derivative in the second input."""
-        return guarded(self._slope, self.value)
+        return _DERIVED.of(self, 1)
 
-    @cached_property
+    @lazy
     def curvature(self) -> Node:
         """Second derivative in the second input."""
-        return guarded(derivative(self._slope, symbol(self.inputs[1])), self.value)
+        return _DERIVED.of(self, 2)
 
     def partial(self, name: str) -> Node:
         """First derivative in one input."""
@@ -56,6 +52,16 @@ class Formula:
         }
         params = tuple(p for p in self.params if p not in values)
         return Formula(substitute(self.value, replaced), self.inputs, params)
+
+
+def _derived(formula: Formula, order: int) -> Node:
+    node = formula.value
+    for _ in range(order):
+        node = derivative(node, symbol(formula.inputs[1]))
+    return guarded(node, formula.value)
+
+
+_DERIVED: Table[Node] = Table(_derived)
 
 
 def trace(

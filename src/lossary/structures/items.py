@@ -108,7 +108,7 @@ class ItemStructure:
         self, loss: Loss, batch: Batch, reduction: str, empty: str, out: Any
     ) -> tuple[Any, Any]:
         """Return the reduced loss and its gradient in the prediction."""
-        counting = batch.counting
+        counting, out = batch.counting, fitting(batch, out)
         if reduction == "none":
             items, gradient = self.slopes(loss, batch)
             gradient = self._weighted(batch, counting.weights(items), gradient)
@@ -182,10 +182,16 @@ def into(gradient: Any, out: Any) -> Any:
     """Copy a gradient into the caller's array, where there is one."""
     if out is None:
         return gradient
-    if tuple(out.shape) != tuple(gradient.shape) or out.dtype != gradient.dtype:
-        raise ParameterError(
-            f"out must have shape {tuple(gradient.shape)} and dtype {gradient.dtype}, "
-            f"got {tuple(out.shape)} and {out.dtype}"
-        )
     out[...] = gradient
     return out
+
+
+def fitting(batch: Batch, out: Any) -> Any:
+    """Return the caller's array for the gradient, if it fits."""
+    wanted = tuple(batch.lib.shape(batch.z))
+    if out is None or (tuple(out.shape) == wanted and out.dtype == batch.dtype):
+        return out
+    raise ParameterError(
+        f"out must have shape {wanted} and dtype {batch.dtype}, got "
+        f"{tuple(out.shape)} and {out.dtype}"
+    )

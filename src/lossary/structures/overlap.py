@@ -22,7 +22,7 @@ from lossary.reduction import Sums, quotient
 from lossary.shapes import Signature
 from lossary.structures.constants import LINKS
 from lossary.structures.declare import define
-from lossary.structures.items import ItemStructure, into, number, reciprocal
+from lossary.structures.items import ItemStructure, fitting, into, number, reciprocal
 
 MASKS = Signature("*b, *b -> n")
 CLASSES = Signature("*b, *b k -> n k")
@@ -204,7 +204,7 @@ class Overlap(ItemStructure):
         slope = pixels.spread(xp, scale, lib.shape(pixels.p)) * slope
         gradient = batch.returned(self._to_scores(loss, batch, pixels.p, slope))
         value = batch.returned(value) if reduction == "none" else number(batch, value)
-        return value, into(gradient, out)
+        return value, into(gradient, fitting(batch, out))
 
     def _slopes(
         self, loss: Loss, batch: Batch, pixels: _Pixels, counts: tuple[Any, ...]
@@ -284,7 +284,8 @@ class Overlap(ItemStructure):
 
 def _of_sigmoid(node: Node, batch: Batch) -> Any:
     """Return the sigmoid of the scores, or a derivative that keeps its digits."""
-    return batch.lib.elementwise(node, _SIGMOID, ())(batch.z, batch.z)
+    sigmoid = batch.lib.elementwise(node, _SIGMOID, ())
+    return sigmoid(batch.lib.constant(batch.z), batch.z)
 
 
 def _softmax(lib: Library, z: Any) -> Any:

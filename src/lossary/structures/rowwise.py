@@ -19,6 +19,7 @@ from lossary.emit.latex import latex
 from lossary.errors import ParameterError, some_rows
 from lossary.expr.formula import Formula
 from lossary.expr.graph import apply, symbol
+from lossary.expr.untraced import Table
 from lossary.kinds import Kind, kind
 from lossary.loss import Loss
 from lossary.shapes import Signature
@@ -88,7 +89,7 @@ class Rowwise(ItemStructure):
         formula = _formula(loss, batch)
         values = lib.elementwise(formula.value, formula, loss.params)
         if self.indexed(batch.signature):
-            return values(seen, seen)
+            return values(lib.constant(seen), seen)
         return lib.namespace(seen).sum(values(batch.y, seen), axis=-1)
 
     def slopes(self, loss: Loss, batch: Batch) -> tuple[Any, Any]:
@@ -113,7 +114,7 @@ class Rowwise(ItemStructure):
         lib, seen, shares = _seen(loss, batch)
         formula = _formula(loss, batch)
         labels = self.indexed(batch.signature)
-        y = seen if labels else batch.y
+        y = lib.constant(seen) if labels else batch.y
         f, a, c = (
             lib.elementwise(node, formula, loss.params)(y, seen)
             for node in (formula.value, formula.gradient, formula.curvature)
@@ -139,10 +140,14 @@ class Rowwise(ItemStructure):
         return rf"\sum_k \left[{text}\right], \quad {odds}"
 
 
+_OF_TRUE_CLASS: Table[Formula] = Table(lambda formula: formula.at(y=1.0))
+
+
 def _formula(loss: Loss, batch: Batch) -> Formula:
     """Return the formula, at y = 1 where only the true class counts."""
-    labels = loss.structure.indexed(batch.signature)
-    return loss.formula.at(y=1.0) if labels else loss.formula
+    if not loss.structure.indexed(batch.signature):
+        return loss.formula
+    return _OF_TRUE_CLASS.of(loss.formula)
 
 
 def _seen(loss: Loss, batch: Batch) -> tuple[Library, Any, Any]:
