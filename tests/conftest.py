@@ -18,6 +18,7 @@ ENVIRONMENT = {
     # The laws are about the CPU, and devices announce themselves at length.
     "CUDA_VISIBLE_DEVICES": "",
     "JAX_PLATFORMS": "cpu",
+    "JAX_ENABLE_X64": "1",
     "TF_CPP_MIN_LOG_LEVEL": "3",
 }
 for name, value in ENVIRONMENT.items():

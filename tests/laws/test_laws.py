@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import jax
 import pytest
 
 from laws import laws
 from laws.cases import POINTWISE, VARIANTS
 from laws.frameworks import FRAMEWORKS
 
-jax.config.update("jax_enable_x64", True)
 
 every_loss = pytest.mark.parametrize("loss", VARIANTS, ids=repr)
 pointwise = pytest.mark.parametrize("loss", POINTWISE, ids=repr)

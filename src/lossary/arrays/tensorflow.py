@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from lossary.arrays.standard import Library
+from lossary.arrays.standard import Function, Library
 from lossary.expr.derivative import derivative, guarded
 from lossary.expr.formula import Formula
 from lossary.expr.graph import Node, is_const, symbol
@@ -83,6 +83,12 @@ class _TensorFlow(Library):
 
     def constant(self, x: Any) -> Any:
         return tf.stop_gradient(x)
+
+    def _compile(self, nodes: tuple[Node, ...], arguments: tuple[str, ...]) -> Function:
+        # It has no source file for AutoGraph to look at, and nothing to convert.
+        text = super()._compile(nodes, arguments)
+        result: Function = tf.autograph.experimental.do_not_convert(text)
+        return result
 
     def elementwise(
         self, node: Node, formula: Formula, params: tuple[float, ...]

@@ -69,6 +69,8 @@ TENSORFLOW = Spelling(
     },
     fill="tf.zeros_like({1}) + {0}",
     mean="tf.reduce_mean({})",
+    # The first argument decides the dtype: in a graph, a number's would be int32.
+    clamps={"minimum": "tf.minimum({}, {})", "maximum": "tf.maximum({}, {})"},
     typed_choice=True,
 )
 JAX = Spelling(

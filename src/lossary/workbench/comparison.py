@@ -140,7 +140,8 @@ class Comparison:
         if times > 1000:
             return "more than 1000 times as many rows would be needed to resolve it"
         rows = float(f"{times * self.n_rows:.2g}")
-        return f"about {rows:,.0f} rows ({times:.2g} times as many) would resolve it"
+        more = _few_digits(times)
+        return f"about {rows:,.0f} rows ({more} times as many) would resolve it"
 
     def _folds_needed(self) -> int | None:
         """Count the folds that bring the interval inside the region, if any can."""
@@ -209,3 +210,8 @@ class Comparison:
             "verdict": str(self.verdict),
             "sentence": self.sentence,
         }
+
+
+def _few_digits(x: float) -> str:
+    """Write a factor as a person would: 1.6, 12, 110."""
+    return f"{x:.1f}" if x < 10 else f"{float(f'{x:.2g}'):,.0f}"
