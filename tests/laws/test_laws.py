@@ -8,7 +8,6 @@ from laws import laws
 from laws.cases import POINTWISE, VARIANTS
 from laws.frameworks import FRAMEWORKS
 
-
 every_loss = pytest.mark.parametrize("loss", VARIANTS, ids=repr)
 pointwise = pytest.mark.parametrize("loss", POINTWISE, ids=repr)
 every_framework = pytest.mark.parametrize(
