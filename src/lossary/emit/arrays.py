@@ -48,6 +48,7 @@ TORCH = Spelling(
     header="import torch",
     calls=_calls(
         "torch",
+        sign="torch.where({0} == {0}, torch.sign({0}), {0})",  # its sign of NaN is 0
         sigmoid="torch.sigmoid({})",
         softplus="-torch.nn.functional.logsigmoid(-({}))",
     ),

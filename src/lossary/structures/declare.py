@@ -72,6 +72,11 @@ def _parameters(
                 f"{function.__name__}: parameter {argument.name!r} needs a default, "
                 f"such as {argument.name}=1.0 or {argument.name}=Param(1.0, gt=0)"
             )
+        if not isinstance(default, (Param, int, float)):
+            raise FormulaError(
+                f"{function.__name__}: the default of parameter {argument.name!r} must "
+                f"be a number or a Param, got {default!r}"
+            )
         param = default if isinstance(default, Param) else Param(float(default))
         params[argument.name] = param
     return params

@@ -155,7 +155,7 @@ class Plan:
     def _command(self, others: list[Arm]) -> str:
         losses, control = [_named(arm) for arm in others], _named(self.control)
         if not all([self._source, control, *losses]):
-            return ""  # objects of a session have no name on a command line
+            return ""  # an object of a program has no name on a command line
         options = {
             "target": self.data.target,
             "metric": self.metric.name,
