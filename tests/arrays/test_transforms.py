@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -22,6 +23,7 @@ jax.config.update("jax_enable_x64", True)
 # PyTorch's compiler makes an instance of autograd functions, and warns about it.
 pytestmark = pytest.mark.filterwarnings("ignore:.*should not be instantiated")
 
+TESTS = Path(__file__).parents[1]
 LOSSES = list(registry().values())
 every_loss = pytest.mark.parametrize("loss", LOSSES, ids=repr)
 KINKED = {"absolute_error", "absolute_percentage_error", "hinge", "pinball"}
@@ -63,7 +65,7 @@ def test_losses_never_called_before_compile_without_a_break():
     """In a fresh process: nothing is derived, printed or cached before."""
     command = [sys.executable, "-c", COLD, "aot_eager"]
     run = subprocess.run(
-        command, capture_output=True, text=True, check=False, cwd="tests"
+        command, capture_output=True, text=True, check=False, cwd=TESTS
     )
     assert run.returncode == 0, run.stderr[-3000:]
     assert run.stdout.split() == ls.names()

@@ -6,6 +6,7 @@ slip in a formula cannot hide in its own derivation.
 
 from __future__ import annotations
 
+import doctest
 from math import cosh, exp, expm1, log, sqrt
 
 import numpy as np
@@ -117,3 +118,13 @@ def test_the_linked_squared_log_error_is_that_of_the_score():
     score = ls.squared_log_error.linked()
     expected = (log(1 + expm1(0.7)) - log(1 + 3)) ** 2
     assert float(score([3.0], [0.7])) == pytest.approx(expected, rel=1e-13)
+
+
+@pytest.mark.parametrize("name", ls.names())
+def test_the_example_in_its_text_runs(name):
+    """Doctest looks at functions and classes; a loss is neither."""
+    text = doctest.DocTestParser().get_doctest(ls.get(name).__doc__, {}, name, None, 0)
+    assert text.examples
+    said: list[str] = []
+    failed, _ = doctest.DocTestRunner(verbose=False).run(text, out=said.append)
+    assert failed == 0, "".join(said)

@@ -51,10 +51,10 @@ class Floats(_Shared):
     def pow(self, a: float, b: float) -> float:
         try:
             return math.pow(a, b)
-        except OverflowError:
-            return math.inf
-        except ValueError:
-            return math.inf if a == 0 else math.nan
+        except (OverflowError, ValueError):
+            if a < 0 and b != math.floor(b):
+                return math.nan
+            return math.copysign(math.inf, a) if b % 2 == 1 else math.inf
 
     def exp(self, x: float) -> float:
         return math.exp(x) if not x > 709.79 else math.inf
