@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
+from lossary.conversions import Conversions
 from lossary.definition import Definition
 from lossary.emit import snippet
 from lossary.errors import ParameterError
@@ -19,7 +20,7 @@ Term = tuple[float, Loss]
 
 
 @dataclass(frozen=True, repr=False)
-class Combination:
+class Combination(Conversions):
     """A weighted sum of losses of the same target and prediction.
 
     It is called, bound and differentiated like a single loss; every term is reduced

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lossary.arrays import library
 from lossary.batch import prepare
+from lossary.conversions import Conversions
 from lossary.definition import FORM_OPTIONS, Definition, Structure, option_of
 from lossary.errors import ParameterError, nearest
 from lossary.expr.formula import Formula
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, repr=False)
-class Loss:
+class Loss(Conversions):
     """A loss function: call it with data to compute, with parameters to bind them.
 
     ``loss(y_true, y_pred, sample_weight=…, mask=…, reduction=…, empty=…, check=…)``
@@ -325,11 +326,6 @@ class Loss:
         tables = importlib.import_module("lossary.emit.ibis")
         text: str = tables.sql(self, y_true, y_pred, dialect, sample_weight, reduction)
         return text
-
-    def to_lightgbm(self) -> Any:
-        """Return the loss as a LightGBM objective with start score and link."""
-        adapter = importlib.import_module("lossary.frameworks.lightgbm")
-        return adapter.Objective(self)
 
     def plot(self) -> Any:
         """Draw loss and gradient over the prediction, as an Altair chart."""

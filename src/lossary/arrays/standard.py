@@ -149,13 +149,13 @@ class Library:
     def elementwise(
         self, node: Node, formula: Formula, params: tuple[float, ...]
     ) -> Function:
-        """Return a function of the two inputs that computes one formula.
+        """Return a function of the inputs that computes one formula.
 
         In an autodiff library its derivatives, of any order, are the derived
         formulas: exact at kinks and finite wherever the truth is.
         """
         run = self.run(node, (*formula.inputs, *formula.params))
-        return lambda y, z: run(y, z, *params)
+        return lambda *inputs: run(*inputs, *params)
 
     def run(self, node: Node, arguments: tuple[str, ...]) -> Function:
         """Return the compiled text of one formula in this library."""
@@ -178,7 +178,7 @@ class _Standard(Library):
 
     def _compile(self, nodes: tuple[Node, ...], arguments: tuple[str, ...]) -> Function:
         text = compiled("formula", (*arguments, "xp"), nodes, "standard")
-        return lambda y, z, *params: text(y, z, *params, self.namespace(y, z))
+        return lambda *values: text(*values, self.namespace(*values[:2]))
 
 
 LIBRARY = _Standard()

@@ -24,9 +24,9 @@ class Derived:
         self.node, self.formula, self.params = node, formula, params
         self.text = LIBRARY.run(node, (*formula.inputs, *formula.params))
 
-    def run(self, y: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+    def run(self, *inputs: torch.Tensor) -> torch.Tensor:
         """Compute the values, without a gradient."""
-        result: torch.Tensor = self.text(y, z, *self.params)
+        result: torch.Tensor = self.text(*inputs, *self.params)
         return result
 
 
@@ -50,31 +50,31 @@ def slope(derived: Derived, position: int) -> Derived | None:
 
 
 class Elementwise(torch.autograd.Function):
-    """Values of a formula whose derivatives are its derived formulas."""
+    """Values of a formula of n inputs whose derivatives are its derived formulas."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(derived: Derived, y: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+    def forward(derived: Derived, *inputs: torch.Tensor) -> torch.Tensor:
         """Compute the values."""
-        return derived.run(y, z)
+        return derived.run(*inputs)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
         """Keep the inputs for either mode of differentiation."""
-        ctx.derived, y, z = inputs
-        ctx.save_for_backward(y, z)
-        ctx.save_for_forward(y, z)
+        ctx.derived, *tensors = inputs
+        ctx.save_for_backward(*tensors)
+        ctx.save_for_forward(*tensors)
 
     @staticmethod
     def backward(ctx: Any, upstream: torch.Tensor) -> Any:
         """Pull a gradient back through the derived formulas."""
-        y, z = ctx.saved_tensors
-        results: list[torch.Tensor | None] = [None, None]
-        for i in range(2):
+        inputs = ctx.saved_tensors
+        results: list[torch.Tensor | None] = [None] * len(inputs)
+        for i in range(len(inputs)):
             steep = slope(ctx.derived, i) if ctx.needs_input_grad[i + 1] else None
             if steep is not None:
-                results[i] = upstream * values(steep, y, z)
+                results[i] = upstream * values(steep, *inputs)
         return None, *results
 
 
@@ -84,20 +84,24 @@ class ElementwiseBothModes(Elementwise):
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Any:
         """Push a tangent forward through the derived formulas."""
-        y, z = ctx.saved_tensors
-        total = torch.zeros_like(z)
+        inputs = ctx.saved_tensors
+        total = torch.zeros_like(inputs[1])
         for i, tangent in enumerate(tangents[1:]):
             steep = slope(ctx.derived, i)
             if tangent is not None and steep is not None:
-                total = total + tangent * values(steep, y, z)
+                total = total + tangent * values(steep, *inputs)
         return total
 
 
-def values(derived: Derived, y: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+def values(derived: Derived, *inputs: torch.Tensor) -> torch.Tensor:
     """Compute a derived formula so that gradients flow through it."""
-    compiling = torch.compiler.is_compiling()
-    function = Elementwise if compiling else ElementwiseBothModes
-    result: torch.Tensor = function.apply(derived, y, z)  # type: ignore[no-untyped-call]
+    function: type[Elementwise] = ElementwiseBothModes
+    if torch.compiler.is_compiling():
+        if not (torch.is_grad_enabled() and any(x.requires_grad for x in inputs)):
+            # The compiler counts the arguments of a function that it does not derive.
+            return derived.run(*inputs)
+        function = Elementwise
+    result: torch.Tensor = function.apply(derived, *inputs)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -263,7 +267,7 @@ class _Torch(Library):
         self, node: Node, formula: Formula, params: tuple[float, ...]
     ) -> Callable[..., Any]:
         derived = _DERIVED.of(node, formula, params)
-        return lambda y, z: values(derived, y, z)
+        return lambda *inputs: values(derived, *inputs)
 
     def run(self, node: Node, arguments: tuple[str, ...]) -> Function:
         return _TEXTS.of(node, arguments)
