@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lossary.arrays import Library, library_of
-from lossary.errors import DomainError, LossaryWarning, ParameterError, some_rows
+from lossary.errors import (
+    DomainError,
+    KindError,
+    LossaryWarning,
+    ParameterError,
+    ShapeError,
+    some_rows,
+)
 from lossary.kinds import Interval, Kind
 from lossary.reduction import Counting
 from lossary.shapes import Signature, leading, paired
@@ -46,6 +53,8 @@ class Batch:
         What that kernel checks on its way: intervals of target and prediction.
     complain
         What it calls if a value lies outside: it names the rows.
+    beside
+        The parameters that are arrays, one value per prediction.
     """
 
     lib: Library
@@ -57,6 +66,7 @@ class Batch:
     compiled: bool = False
     ranges: Ranges = (None, None)
     complain: Callable[[], Any] | None = None
+    beside: tuple[Any, ...] = ()
 
     def returned(self, x: Any) -> Any:
         """Give a gradient or per-item losses the dtype of the prediction."""
@@ -71,6 +81,7 @@ def prepare(
     mask: Any = None,
     check: str = "raise",
     one_pass: bool = False,
+    beside: tuple[Any, ...] = (),
 ) -> Batch:
     """Check and convert the arrays of one call.
 
@@ -89,6 +100,8 @@ def prepare(
     kernel = structure.kernel_for(loss) if one_pass and dtype == z.dtype else None
     compiled = kernel is not None and lib.compiled(kernel, loss.formula, y, z, counting)
     batch = Batch(lib, y, z, dtype, counting, signature, compiled)
+    if beside:
+        batch.beside = _beside(loss, lib, z, beside)
     if check != "off":
         batch.ranges = _check(loss, batch, check, riding=compiled)
         if compiled:
@@ -118,6 +131,24 @@ def _same_float(lib: Library, y: Any, z: Any, indexed: bool) -> tuple[Any, Any, 
     work = dtype if lib.itemsize(dtype) >= 4 else lib.float32(z)
     z = lib.cast(z, work)
     return dtype, y if indexed else lib.cast(y, work), z
+
+
+def _beside(loss: Loss, lib: Library, z: Any, arrays: tuple[Any, ...]) -> Any:
+    """Return parameters as arrays of the computation's dtype."""
+    found = []
+    for name, array in zip(loss.read, arrays, strict=True):
+        if library_of(array) is not lib:
+            raise KindError(
+                f"{loss.name}: {name} is an array of {library_of(array).name} and the "
+                f"data are of {lib.name}; convert one of them"
+            )
+        if lib.shape(array) not in ((), lib.shape(z)):
+            raise ShapeError(
+                f"{loss.name}: {name} has shape {lib.shape(array)}, but it must be one "
+                f"number, shape (), or one per prediction, shape {lib.shape(z)}"
+            )
+        found.append(lib.cast(array, z.dtype))
+    return tuple(found)
 
 
 def _counting(

@@ -23,6 +23,7 @@ class Structure(Protocol):
     name: str
     signatures: tuple[Signature, ...]
     inputs: tuple[str, ...]
+    log_partition: Any
 
     def indexed(self, signature: Signature) -> bool:
         """Say whether the target holds class numbers."""
@@ -34,6 +35,12 @@ class Structure(Protocol):
 
     def kinds(self, loss: Loss, signature: Signature) -> tuple[Kind, Kind]:
         """Return the kinds of target and prediction."""
+
+    def readable(self, loss: Loss) -> tuple[str, ...]:
+        """Name the parameters that may be arrays of a call."""
+
+    def check_learnable(self, loss: Loss, names: tuple[str, ...]) -> None:
+        """Refuse parameters that cannot be learned from the loss."""
 
     def suspicions(self, loss: Loss, batch: Batch) -> list[str]:
         """Say what else is surely wrong with the values."""

@@ -6,7 +6,7 @@ import importlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from lossary.arrays import library
+from lossary.arrays import library, library_of
 from lossary.batch import prepare
 from lossary.conversions import Conversions
 from lossary.definition import FORM_OPTIONS, Definition, Structure, option_of
@@ -56,6 +56,8 @@ class Loss(Conversions):
     definition: Definition
     form: str
     values: tuple[float | str, ...] = ()
+    read: tuple[str, ...] = ()
+    """Parameters that are arrays of the call, not bound numbers."""
 
     def __post_init__(self) -> None:
         # help(loss) shows the definition's text, not the record's.
@@ -82,7 +84,8 @@ class Loss(Conversions):
     @lazy
     def formula(self) -> Formula:
         """The formula for the kind of prediction that is bound."""
-        return self.definition.forms[self.form]
+        formula = self.definition.forms[self.form]
+        return formula.reading(*self.read) if self.read else formula
 
     @lazy
     def params(self) -> tuple[float, ...]:
@@ -134,6 +137,26 @@ class Loss(Conversions):
                 )
         return replace(self, form=form, values=tuple(values.values()))
 
+    def _given(self, options: dict[str, Any]) -> tuple[Loss, tuple[Any, ...]]:
+        """Bind numbers; return the arrays among the parameters, which are read."""
+        arrays = {
+            name: value
+            for name, value in options.items()
+            if name in self.definition.params and library_of(value).autodiff
+        }
+        if not arrays:
+            return self.bind(**options), ()
+        readable = self.structure.readable(self)
+        for name in arrays:
+            if name not in readable:
+                raise ParameterError(
+                    f"{self.name}: {name} must be a number, not an array; "
+                    + (f"arrays may be given for {', '.join(readable)}"
+                       if readable else "none of its parameters may be an array")
+                )  # fmt: skip
+        loss = self.bind(**{k: v for k, v in options.items() if k not in arrays})
+        return replace(loss, read=tuple(arrays)), tuple(arrays.values())
+
     def linked(self) -> Loss:
         r"""Return the loss as a function of the score that a model adds up.
 
@@ -173,26 +196,30 @@ class Loss(Conversions):
         check: str = "raise",
         **options: Any,
     ) -> Any:
-        """Compute on data, or bind parameters."""
+        """Compute on data, or bind parameters.
+
+        A parameter may be an array of the data's library, with one value or one per
+        item: gradients flow to it.
+        """
         if "y_true" in options or "y_pred" in options:
             data = (
                 *data,
                 *(options.pop(k) for k in ("y_true", "y_pred") if k in options),
             )
-        loss = self.bind(**options) if options else self
         if not data:
-            return loss
+            return self.bind(**options)
         if len(data) != 2:
             raise ParameterError(
                 f"{self.name} takes y_true and y_pred, got {len(data)} arrays; "
                 "sample_weight, mask and parameters are passed by name"
             )
+        loss, beside = self._given(options) if options else (self, ())
         checked_policy(reduction, empty)
         if type(data[1]).__module__.startswith("ibis."):
             tables = importlib.import_module("lossary.emit.ibis")
             return tables.column(loss, *data, sample_weight, mask, reduction)
         once = reduction in IN_ONE_PASS
-        batch = prepare(loss, *data, sample_weight, mask, check, once)
+        batch = prepare(loss, *data, sample_weight, mask, check, once, beside)
         with batch.lib.quiet():
             return loss.structure.value(loss, batch, reduction, empty)
 
@@ -251,8 +278,11 @@ class Loss(Conversions):
         mask: Any = None,
         reduction: str = "mean",
         check: str = "raise",
+        **options: Any,
     ) -> Sums:
         """Return numerator and denominator; those of parts of the data add.
+
+        Options are the parameters of the loss, as for a call.
 
         Examples
         --------
@@ -262,10 +292,11 @@ class Loss(Conversions):
         (3.0, 2.0, 1.5)
         """
         checked_policy(reduction, "nan")
+        loss, beside = self._given(options) if options else (self, ())
         once = reduction in IN_ONE_PASS
-        batch = prepare(self, y_true, y_pred, sample_weight, mask, check, once)
+        batch = prepare(loss, y_true, y_pred, sample_weight, mask, check, once, beside)
         with batch.lib.quiet():
-            result: Sums = self.structure.sums(self, batch, reduction)
+            result: Sums = self.structure.sums(loss, batch, reduction)
         return result
 
     def best_constant(self, y_true: Any, *, sample_weight: Any = None) -> Any:

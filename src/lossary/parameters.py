@@ -28,6 +28,10 @@ class Param:
         Limits: greater than, at least, less than, at most.
     about
         What it does, in a few words.
+    learn
+        The open interval in which it may be learned with a model, if it may. A
+        parameter named ``scale`` divides the residual, so that a likelihood can be
+        made of the loss.
 
     Examples
     --------
@@ -41,6 +45,7 @@ class Param:
     lt: float | None = None
     le: float | None = None
     about: str = ""
+    learn: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         self.checked("default", self.default, "Param")
@@ -57,6 +62,11 @@ class Param:
 
     def checked(self, name: str, value: object, owner: str) -> float:
         """Return the value as a float, or say what is allowed."""
+        if getattr(value, "requires_grad", False):
+            raise ParameterError(
+                f"{owner}: {name} is a tensor that is learned, and binding it would cut "
+                "its gradient off; pass it together with y_true and y_pred"
+            )
         try:
             number = float(value)  # type: ignore[arg-type]
         except (TypeError, ValueError):

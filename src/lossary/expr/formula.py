@@ -44,6 +44,10 @@ class Formula:
         """First derivative in one input."""
         return guarded(derivative(self.value, symbol(name)), self.value)
 
+    def reading(self, *names: str) -> Formula:
+        """Turn parameters into inputs, so that they may vary and be derived in."""
+        return _READING.of(self, names)
+
     def at(self, **values: Any) -> Formula:
         """Fix inputs or parameters to numbers or other formulas."""
         replaced = {
@@ -62,6 +66,16 @@ def _derived(formula: Formula, order: int) -> Node:
 
 
 _DERIVED: Table[Node] = Table(_derived)
+
+
+def _reading(formula: Formula, names: tuple[str, ...]) -> Formula:
+    inputs = {parameter(name): symbol(name) for name in names}
+    params = tuple(p for p in formula.params if p not in names)
+    value = substitute(formula.value, inputs)
+    return Formula(value, (*formula.inputs, *names), params)
+
+
+_READING: Table[Formula] = Table(_reading)
 
 
 def trace(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from lossary.ops import log, log1p, minimum, softplus, where
+import math
+
+from lossary.ops import equal, exp, expm1, log, log1p, minimum, softplus, sqrt, where
 from lossary.parameters import Param
 from lossary.structures.pointwise import pointwise
 
@@ -150,3 +152,61 @@ def squared_log_error(y, z):
     0.2402
     """
     return (log1p(z) - log1p(y)) ** 2
+
+
+def _bent(r, alpha):
+    """Return b/α·((1 + r²/b)^(α/2) - 1) with b = |α - 2|, at no limit of α."""
+    a = where(equal(alpha, 0.0), 1.0, alpha)
+    b = where(equal(alpha, 2.0), 1.0, abs(alpha - 2))
+    near = b / a * expm1(a / 2 * log1p(r * r / b))
+    # Far out the second derivative of that loses its digits; a power keeps them.
+    distance = abs(r) / sqrt(b)
+    inverse = 1 / distance
+    closeness = exp(a / 2 * log1p(inverse * inverse))
+    rest = where(equal(inverse, 0.0), 1.0, closeness)
+    return where(distance <= 1, near, b / a * (distance**a * rest - 1))
+
+
+def _cauchy(r):
+    """Return log(1 + r²/2), with a slope of 0 at infinity."""
+    inverse = math.sqrt(2) / abs(r)
+    far = 2 * log(abs(r)) - math.log(2) + log1p(inverse * inverse)
+    return where(r * r <= 2, log1p(r * r / 2), far)
+
+
+def _welsch(half):
+    """Return 1 - exp(-r²/2), with a slope of 0 at infinity."""
+    return where(equal(half, math.inf), 1.0, -expm1(-half))
+
+
+@pointwise(elicits="")
+def general_robust(
+    y,
+    z,
+    alpha=Param(1.0, about="how robust", learn=(1e-3, 2 - 1e-3)),
+    scale=Param(1.0, gt=0, about="where outliers begin", learn=(0, math.inf)),
+):
+    """Many robust losses in one: `alpha` says how little an outlier counts.
+
+    2 is half the squared error, 1 a smooth absolute error (Charbonnier, pseudo-Huber),
+    0 Cauchy, -2 Geman-McClure, -inf Welsch; residuals are taken in units of `scale`.
+    Use it to tune robustness like any number, or to learn it with the model:
+    ``general_robust.to_torch(learn=("alpha", "scale"))``.
+
+    Barron (2019), A general and adaptive robust loss function, CVPR.
+
+    Examples
+    --------
+    >>> import lossary as ls
+    >>> round(float(ls.general_robust([0.0], [1.0], alpha=1.0)), 4)
+    0.4142
+    >>> float(ls.general_robust([0.0], [3.0], alpha=2.0))
+    4.5
+    """
+    r = (z - y) / scale
+    half = r * r / 2
+    limits = ((2.0, half), (0.0, _cauchy(r)), (-math.inf, _welsch(half)))
+    loss = where(equal(alpha, math.inf), expm1(half), _bent(r, alpha))
+    for limit, formula in limits:
+        loss = where(equal(alpha, limit), formula, loss)
+    return loss

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -26,6 +27,8 @@ class ItemStructure:
     """The kernel that computes members in one pass, where there is one."""
     signatures: tuple[Signature, ...]
     inputs: tuple[str, ...] = ("y", "z")
+    log_partition: Callable[..., Any] | None = None
+    """What is added to make a likelihood of a loss that is none; see `Learning`."""
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and vars(other) == vars(self)
@@ -60,6 +63,10 @@ class ItemStructure:
     def kinds(self, loss: Loss, signature: Signature) -> tuple[Kind, Kind]:
         """Return the kinds of target and prediction."""
         return loss.target, loss.prediction
+
+    def readable(self, loss: Loss) -> tuple[str, ...]:
+        """Name the parameters that may be arrays of a call."""
+        return ()
 
     def suspicions(self, loss: Loss, batch: Batch) -> list[str]:
         """Say what else is surely wrong with the values."""
@@ -145,7 +152,7 @@ class ItemStructure:
 
     def kernel_for(self, loss: Loss) -> str | None:
         """Name the kernel that computes a loss in one pass, where there is one."""
-        return self.kernel
+        return None if loss.read else self.kernel
 
     def _weighted(self, batch: Batch, shares: Any, gradient: Any) -> Any:
         gradient = self.along_items(batch, shares, gradient)

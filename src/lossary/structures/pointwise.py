@@ -14,6 +14,7 @@ from lossary.shapes import Signature
 from lossary.structures.constants import best_scalar
 from lossary.structures.declare import define
 from lossary.structures.items import ItemStructure
+from lossary.structures.partition import check_normalisable, log_partition
 
 
 class Pointwise(ItemStructure):
@@ -22,6 +23,7 @@ class Pointwise(ItemStructure):
     name = "pointwise"
     kernel = "pointwise"
     signatures = (Signature("*b, *b -> *b"),)
+    log_partition = staticmethod(log_partition)
 
     def count_shape(
         self, target: tuple[int, ...], prediction: tuple[int, ...]
@@ -33,7 +35,15 @@ class Pointwise(ItemStructure):
         """Return the loss of each element."""
         formula = loss.formula
         values = batch.lib.elementwise(formula.value, formula, loss.params)
-        return values(batch.y, batch.z)
+        if not batch.beside:
+            return values(batch.y, batch.z)
+        xp, shape = batch.lib.namespace(batch.z), batch.lib.shape(batch.z)
+        beside = (xp.broadcast_to(x, shape) for x in batch.beside)
+        return values(batch.y, batch.z, *beside)
+
+    def readable(self, loss: Loss) -> tuple[str, ...]:
+        """Name the parameters that may be arrays of a call: those of the formula."""
+        return loss.formula.params
 
     def slopes(self, loss: Loss, batch: Batch) -> tuple[Any, Any]:
         """Return value and gradient of each element."""
@@ -62,6 +72,10 @@ class Pointwise(ItemStructure):
         formula = loss.formula.at(z=apply("expm1", symbol("z")))
         forms = {"real": formula}
         return replace(loss, definition=replace(definition, forms=forms), form="real")
+
+    def check_learnable(self, loss: Loss, names: tuple[str, ...]) -> None:
+        """Refuse to learn parameters of a loss that is no likelihood."""
+        check_normalisable(loss, names)
 
     def best_constant(self, loss: Loss, y_true: Any, sample_weight: Any) -> Any:
         """Return the constant prediction of the least loss."""
