@@ -19,6 +19,7 @@ from lossary.parameters import Param
 from lossary.reduction import Sums
 from lossary.registry import get, names, registry
 from lossary.structures.overlap import overlap
+from lossary.structures.pairwise import pairwise
 from lossary.structures.pointwise import pointwise
 from lossary.structures.rowwise import rowwise
 
@@ -44,6 +45,7 @@ __all__ = [
     "names",
     "ops",
     "overlap",
+    "pairwise",
     "pointwise",
     "rowwise",
     *_LOSSES,

@@ -59,10 +59,9 @@ def of(loss: Loss) -> Facts:
     >>> ls.binary_focal.facts.convex
     False
     """
-    near = list(_lines(loss, 1e2))
     return Facts(
-        convex=all(_rises(loss, line) for line in near),
-        gradient_bound=_bound(loss, near),
+        convex=all(_rises(loss, line) for line in _lines(loss, 1e2)),
+        gradient_bound=_bound(loss),
         symmetric=_symmetric(loss),
         elicits=loss.definition.elicits,
         link=loss.definition.link,
@@ -169,11 +168,11 @@ def _rises(loss: Loss, line: Line) -> bool:
     return bool(fall <= 1e-9 * max(1.0, abs(slope).max(initial=0.0)))
 
 
-def _bound(loss: Loss, near: list[Line]) -> float | None:
+def _bound(loss: Loss) -> float | None:
     if loss.structure.name == "overlap":
         return None
-    bound = max(_steepest(loss, line) for line in near)
-    further = max(_steepest(loss, line) for line in _lines(loss, 1e6))
+    bound = max(_steepest(loss, line) for line in _lines(loss, 1e6))
+    further = max(_steepest(loss, line) for line in _lines(loss, 1e12))
     return bound if further <= bound * (1 + 1e-6) else math.inf
 
 

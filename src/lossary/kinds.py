@@ -99,6 +99,7 @@ KINDS = {
         Kind("above_minus_one", "numbers above -1", low=-1.0, excluded=-1.0,
              hint="log(1 + x) is defined above -1; clip or shift these values"),
         Kind("log", "logarithms of a positive mean"),
+        Kind("embedding", "one vector per row"),
         Kind("logit", "logits"),
         Kind("probability", "probabilities", low=0.0, high=1.0, hint=_LOGITS),
         Kind("fraction", "probabilities of the positive class", low=0.0, high=1.0,

@@ -85,7 +85,8 @@ class Loss(Conversions):
     def formula(self) -> Formula:
         """The formula for the kind of prediction that is bound."""
         formula = self.definition.forms[self.form]
-        return formula.reading(*self.read) if self.read else formula
+        read = tuple(name for name in self.read if name in formula.params)
+        return formula.reading(*read) if read else formula
 
     @lazy
     def params(self) -> tuple[float, ...]:

@@ -42,6 +42,9 @@ class Signature:
     def fits(self, target: Shape, prediction: Shape) -> bool:
         """Say whether two shapes agree with the signature."""
         own, other = self.named
+        if "*" not in self.text:  # as many axes as are named
+            same = target == prediction and len(target) == own + 1
+            return same and own == other
         if len(target) < own or len(prediction) < other:
             return False
         cut, end = len(target) - own, len(prediction) - other

@@ -24,7 +24,7 @@ def define(
     link: str,
     forms: Mapping[str, Callable[..., Any]],
     majoriser: Callable[..., Any] | None,
-    options: Mapping[str, Choice] | None = None,
+    options: Mapping[str, Param | Choice] | None = None,
 ) -> Loss:
     """Record a function as a loss.
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lossary.arrays import Library, library_of
+from lossary.arrays import Library, library_of, record
 from lossary.batch import Batch
 from lossary.emit.latex import latex
 from lossary.errors import ParameterError
@@ -30,6 +30,7 @@ CLASSES = Signature("*b, *b k -> n k")
 _SIGMOID = Formula(apply("sigmoid", symbol("z")), ("y", "z"))
 
 
+@record("overlap", "target", "prediction")
 @dataclass(frozen=True)
 class Counts:
     """Soft counts of a batch: Σ w·y·p, Σ w·y and Σ w·p; they merge by addition."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -24,9 +23,8 @@ from lossary.loss import Loss
 _REACH, _NODES = 4.0, 256
 
 
-@lru_cache(maxsize=1)
-def _quadrature() -> tuple[np.ndarray, np.ndarray]:
-    """Return nodes and weights over the whole line, doubly exponential.
+def _doubly_exponential() -> tuple[np.ndarray, np.ndarray]:
+    """Return nodes and weights of a quadrature over the whole line.
 
     The trapezoid rule in t for x = sinh(π/2 · sinh t) serves tails like exp(-x²) and
     like 1/x² alike (Takahasi and Mori 1974): 4e-13 at worst for `general_robust`. The
@@ -36,6 +34,9 @@ def _quadrature() -> tuple[np.ndarray, np.ndarray]:
     t = (np.arange(-_NODES, _NODES) + 0.5) * step
     s = math.pi / 2 * np.sinh(t)
     return np.sinh(s), step * math.pi / 2 * np.cosh(t) * np.cosh(s)
+
+
+_QUADRATURE = _doubly_exponential()
 
 
 def log_partition(loss: Loss, values: Mapping[str, Any]) -> Any:
@@ -65,7 +66,7 @@ def log_partition(loss: Loss, values: Mapping[str, Any]) -> Any:
     read = [name for name in values if name != "scale"]
     formula = _UNSCALED.of(loss, tuple(read))
     nodes, weights = (
-        lib.cast(lib.asarray(x, like), like.dtype) for x in _quadrature()
+        lib.cast(lib.asarray(x, like), like.dtype) for x in _QUADRATURE
     )
     xp = lib.namespace(nodes)
     density = lib.elementwise(
@@ -97,7 +98,7 @@ def check_normalisable(loss: Loss, names: tuple[str, ...]) -> None:
     ParameterError
         For a bounded loss, such as ``general_robust(alpha=-2.0)``.
     """
-    nodes, weights = _quadrature()
+    nodes, weights = _QUADRATURE
     with library("numpy").quiet():
         ends = loss(np.zeros(2), nodes[[0, -1]], reduction="none")
         if (weights[[0, -1]] * np.exp(-ends) < 1e-6).all():

@@ -157,14 +157,19 @@ def _seen(loss: Loss, batch: Batch) -> tuple[Library, Any, Any]:
     if loss.form == "class_probability":
         if not labels:
             return lib, z, None
-        hit, valid = _hits(lib, batch.y, z)
-        xp = lib.namespace(z)
-        true = xp.sum(xp.where(hit, z, xp.zeros_like(z)), axis=-1)
-        valid = valid & xp.all(z == z, axis=-1)  # no NaN of another class is forgotten
-        return lib, _or_nan(xp, valid, true), hit
+        return lib, *lib.at_once(_label_shares, batch.y, z)
     if labels:
-        return lib, *label_odds(lib, batch.y, z)
-    return lib, class_odds(lib, z), None
+        return lib, *lib.at_once(label_odds, batch.y, z)
+    return lib, lib.at_once(class_odds, z), None
+
+
+def _label_shares(lib: Library, y: Any, p: Any) -> tuple[Any, Any]:
+    """Return the true class's probability, and where it stands."""
+    hit, valid = _hits(lib, y, p)
+    xp = lib.namespace(p)
+    true = xp.sum(xp.where(hit, p, xp.zeros_like(p)), axis=-1)
+    valid = valid & xp.all(p == p, axis=-1)  # no NaN of another class is forgotten
+    return _or_nan(xp, valid, true), hit
 
 
 def _hits(lib: Library, y: Any, z: Any) -> tuple[Any, Any]:
