@@ -31,7 +31,7 @@ class Facts:
         In the prediction, for every target.
     gradient_bound : float or None
         The largest gradient of one item in one prediction; infinity if unbounded,
-        None where it depends on the size of the image.
+        None where it depends on the size of the image or the length of the vectors.
     symmetric : bool
         Errors to either side (or of either class) cost alike.
     elicits : str
@@ -87,6 +87,8 @@ def _lines(loss: Loss, reach: float) -> Iterator[Line]:
         yield from _pointwise_lines(loss, reach)
     elif loss.structure.name == "rowwise":
         yield from _rowwise_lines(loss, reach)
+    elif loss.structure.name == "pairwise":
+        yield from _pairwise_lines(loss, reach)
     else:
         yield from _mask_lines(loss, reach)
 
@@ -152,15 +154,26 @@ def _mask_lines(loss: Loss, reach: float) -> Iterator[Line]:
         yield np.tile(mask.astype(float), (len(z), 1)), z, way
 
 
+def _pairwise_lines(loss: Loss, reach: float) -> Iterator[Line]:
+    rng = np.random.default_rng(0)
+    steps = np.unique(_steps(loss, reach))[:, None, None]
+    for _ in range(4):
+        keys, base, way = rng.normal(size=(3, 3, 2))
+        yield keys, base + steps * way, way
+
+
 def _slope(loss: Loss, line: Line) -> np.ndarray:
     y, z, _ = line
+    if loss.structure.name == "pairwise":  # every step is a batch of its own
+        slopes = [loss.value_and_grad(y, rows, reduction="sum")[1] for rows in z]
+        return np.reshape(slopes, (len(z), -1))
     _, gradient = loss.value_and_grad(y, z, reduction="sum", check="off")
     return np.asarray(gradient)
 
 
 def _rises(loss: Loss, line: Line) -> bool:
     """Say whether the slope along a line never falls, up to rounding."""
-    way = line[2]
+    way = line[2].ravel() if loss.structure.name == "pairwise" else line[2]
     gradient = _slope(loss, line)
     slope = gradient * way if way.ndim == 0 else gradient @ way
     slope = slope[np.isfinite(slope)]
@@ -169,7 +182,7 @@ def _rises(loss: Loss, line: Line) -> bool:
 
 
 def _bound(loss: Loss) -> float | None:
-    if loss.structure.name == "overlap":
+    if loss.structure.name in ("overlap", "pairwise"):
         return None
     bound = max(_steepest(loss, line) for line in _lines(loss, 1e6))
     further = max(_steepest(loss, line) for line in _lines(loss, 1e12))

@@ -79,12 +79,12 @@ class Learning:
             for name in self.names
         }
 
-    def values(self, raw: Mapping[str, Any]) -> dict[str, Any]:
+    def values(self, raw: Any) -> dict[str, Any]:
         """Return the parameters, inside their intervals, of raw arrays."""
         return {name: _inside(raw[name], self._interval(name)) for name in self.names}
 
     def __call__(
-        self, y_true: Any, y_pred: Any, raw: Mapping[str, Any], **options: Any
+        self, y_true: Any, y_pred: Any, raw: Any, **options: Any
     ) -> Any:
         """Compute the loss at raw values, through which gradients flow.
 
@@ -96,14 +96,14 @@ class Learning:
         return self.objective(y_true, y_pred, **self.parameters(raw), **options)
 
     def sums(
-        self, y_true: Any, y_pred: Any, raw: Mapping[str, Any], **options: Any
+        self, y_true: Any, y_pred: Any, raw: Any, **options: Any
     ) -> Any:
         """Return what merges, at raw values; as `Loss.sums`."""
         if not self.names:
             return self.loss.sums(y_true, y_pred, **options)
         return self.objective.sums(y_true, y_pred, **self.parameters(raw), **options)
 
-    def parameters(self, raw: Mapping[str, Any]) -> dict[str, Any]:
+    def parameters(self, raw: Any) -> dict[str, Any]:
         """Return what `objective` reads: parameters, and what normalises them."""
         values = self.values(raw)
         log_partition = self.loss.structure.log_partition

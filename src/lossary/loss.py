@@ -83,8 +83,13 @@ class Loss(Conversions):
 
     @lazy
     def formula(self) -> Formula:
-        """The formula for the kind of prediction that is bound."""
-        formula = self.definition.forms[self.form]
+        """The formula for the kind of prediction and the parameters that are bound."""
+        numbers = tuple(
+            (name, value)
+            for name, value in self.parameters.items()
+            if isinstance(value, float) and name not in self.read
+        )
+        formula = self.definition.forms[self.form].settled(numbers)
         read = tuple(name for name in self.read if name in formula.params)
         return formula.reading(*read) if read else formula
 

@@ -40,7 +40,13 @@ def _others(param: Param | Choice) -> list[Any]:
 VARIANTS = variants()
 POINTWISE = [v for v in VARIANTS if v.structure.name == "pointwise"]
 ROWWISE = [v for v in VARIANTS if v.structure.name == "rowwise"]
+PAIRWISE = [v for v in VARIANTS if v.structure.name == "pairwise"]
 OVERLAP = [v for v in VARIANTS if v.structure.name == "overlap"]
+
+
+def separable(loss: Loss) -> bool:
+    """Say whether a batch is its rows, one by one, so that each could stand alone."""
+    return loss.structure.name != "pairwise" and loss.parameters.get("over") != "batch"
 
 
 @dataclass(frozen=True)
@@ -90,6 +96,8 @@ def edges(loss: Loss, dtype: str) -> Inputs:
         return Inputs(np.ascontiguousarray(y), np.ascontiguousarray(z))
     if loss.structure.name == "rowwise":
         return _rows(loss, kind)
+    if loss.structure.name == "pairwise":
+        return _vectors(loss, kind)
     return _masks(loss, kind)
 
 
@@ -129,6 +137,16 @@ def _rows(loss: Loss, kind: Any) -> Inputs:
     )
 
 
+def _vectors(loss: Loss, kind: Any) -> Inputs:
+    """Give lengths from tiny to huge, a vector of zeros, equal and opposite ones."""
+    y = np.array([[3, 4], [-4, 3], [1, 0], [0, -5], [0, 0]], kind)
+    z = np.array([[4, 3], [-4, 3], [0, 0], [0, 5], [1, 1]], kind)
+    if loss.parameters["similarity"] == "cosine":
+        sizes = np.array([[1e-30], [1e15], [1], [1], [1e-3]], kind)
+        y, z = sizes * y, sizes[::-1] * z
+    return Inputs(y, z)
+
+
 def _masks(loss: Loss, kind: Any) -> Inputs:
     y = np.array([[1, 0, 0, 1], [0, 0, 0, 0], [1, 1, 1, 1], [0.5, 0, 1, 0]], kind)
     z = np.array(
@@ -156,6 +174,8 @@ def random(loss: Loss, n: int = 24, dtype: str = "float64", seed: int = 0) -> In
         y = rng.integers(0, 4, n) if by_labels(loss) else rng.dirichlet(np.ones(4), n)
         if by_labels(loss):
             return Inputs(y, z.astype(dtype))
+    elif loss.structure.name == "pairwise":
+        y, z = rng.normal(size=(2, n, 3))
     else:
         y = rng.integers(0, 2, (n, 5)).astype(float)
         y[:, 0] = 1.0
@@ -177,6 +197,7 @@ def _draw(rng: np.random.Generator, kind: str, n: int) -> np.ndarray:
 
 __all__ = [
     "OVERLAP",
+    "PAIRWISE",
     "POINTWISE",
     "ROWWISE",
     "VARIANTS",
@@ -184,4 +205,5 @@ __all__ = [
     "edges",
     "ls",
     "random",
+    "separable",
 ]

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.testing import assert_allclose, assert_array_equal
 
 import lossary as ls
-from laws.accuracy import LIMITS, measure
-from laws.cases import Inputs, by_labels, random
+from laws.accuracy import limit, measure
+from laws.cases import Inputs, by_labels, random, separable
 from laws.frameworks import NUMPY, Framework
 from laws.oracle import M, at
 from lossary.expr.graph import Node
@@ -52,8 +52,7 @@ def refusal(loss: Any, *args: Any, **options: Any) -> str:
 def accurate(loss: Any, framework: Framework, dtype: str) -> None:
     """Value, gradient and curvature are those of 50 digits, on the edge grid."""
     for what, worst in measure(loss, framework, dtype).items():
-        limit = LIMITS[what, dtype]
-        assert worst.error <= limit, (
+        assert worst.error <= limit(loss, what, dtype), (
             f"{what} is off by {worst.error:.2e} at {worst.place}"
         )
 
@@ -136,7 +135,7 @@ def batch_is_loop(loss: Any) -> None:
     """A batch is its rows, one by one."""
     inputs = random(loss)
     together = loss(inputs.y, inputs.z, reduction="none")
-    if getattr(loss, "parameters", {}).get("over") == "batch":
+    if not separable(loss):
         return
     one_by_one = [
         loss(inputs.y[i : i + 1], inputs.z[i : i + 1], reduction="none")
@@ -163,7 +162,9 @@ def weight_zero_removes(loss: Any, framework: Framework = NUMPY) -> None:
 
 
 def integer_weight_repeats(loss: Any) -> None:
-    """A weight of 3 is the row three times."""
+    """A weight of 3 is the row three times, where a row may stand beside its copy."""
+    if loss.structure.name == "pairwise":
+        return
     inputs = random(loss)
     weights = _weights(inputs)
     times = weights.astype(int)
@@ -192,7 +193,7 @@ def parts_merge(loss: Any) -> None:
 
 def gradients_merge(loss: Any) -> None:
     """The gradients of parts, over the whole's denominator, are the whole's."""
-    if loss.parameters.get("over") == "batch":
+    if not separable(loss):
         return
     inputs = random(loss)
     _, whole = loss.value_and_grad(inputs.y, inputs.z)
@@ -222,7 +223,7 @@ def nothing_left_is_a_policy(loss: Any) -> None:
 def nan_stays_in_its_row(loss: Any) -> None:
     """NaN in a counted row comes out as NaN, and nowhere else."""
     inputs = random(loss, n=6)
-    if loss.parameters.get("over") == "batch":
+    if not separable(loss):
         return
     for name in ("y", "z"):
         dirty = Inputs(inputs.y.copy(), inputs.z.copy())
@@ -247,7 +248,8 @@ def keeps_dtype_and_shape(loss: Any, framework: Framework) -> None:
         inputs = random(loss, dtype=dtype)
         y, z = framework.make(inputs.y.copy()), framework.make(inputs.z.copy())
         value, (again, gradient) = loss(y, z), loss.value_and_grad(y, z)
-        for result in (value, again, gradient, *loss.grad_and_hess(y, z)):
+        bends = () if loss.structure.name == "pairwise" else loss.grad_and_hess(y, z)
+        for result in (value, again, gradient, *bends):
             assert dtype in str(result.dtype), f"{dtype} became {result.dtype}"
         assert tuple(gradient.shape) == inputs.z.shape
         assert tuple(value.shape) == ()
@@ -263,7 +265,8 @@ def keeps_dtype_and_shape(loss: Any, framework: Framework) -> None:
 def half_precision_sums_wide(loss: Any) -> None:
     """Half precision goes in, float32 does the sums."""
     inputs = random(loss, n=64, dtype="float16")
-    y, z = (np.concatenate([x] * 400) for x in (inputs.y, inputs.z))
+    copies = 1 if loss.structure.name == "pairwise" else 400  # of n², not of n
+    y, z = (np.concatenate([x] * copies) for x in (inputs.y, inputs.z))
     got = loss(y, z, check="off")
     expected = loss(y.astype(float), z.astype(float), check="off")
     assert got.dtype == np.float32, "the mean of half precision must be float32"
@@ -277,6 +280,9 @@ def half_precision_sums_wide(loss: Any) -> None:
 
 def best_constant_is_best(loss: Any) -> None:
     """No other constant has a smaller loss."""
+    if loss.structure.name == "pairwise":
+        assert "no constant" in refusal(loss.best_constant, random(loss).y)
+        return
     inputs = random(loss, n=40, seed=5)
     weights = np.random.default_rng(2).uniform(0.5, 2.0, 40)
     best = loss.best_constant(inputs.y, sample_weight=weights)
@@ -375,7 +381,7 @@ def wrong_values_are_refused(loss: Any, framework: Framework) -> None:
         z[4] = -3.0
     elif by_labels(loss) if loss.structure.name == "rowwise" else False:
         y[4] = 9
-    elif loss.target.name != "real":
+    elif loss.target.name not in ("real", "embedding"):
         y[4] = {"nonzero": 0.0}.get(loss.target.name, -3.0)
     else:
         return

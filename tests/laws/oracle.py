@@ -40,6 +40,8 @@ def rounded(x: Any, dtype: Any) -> float:
 def truth(loss: Loss, dtype: str) -> tuple[list[Any], Any, Any]:
     """Return value, gradient and curvature on the edge grid, as mpmath numbers."""
     inputs = edges(loss, dtype)
+    if loss.structure.name == "pairwise":
+        return _pairs(loss, inputs.y, inputs.z)
     solve = {"pointwise": _pointwise, "rowwise": _row, "overlap": _image}
     rows = [
         solve[loss.structure.name](loss, y, z)
@@ -101,6 +103,52 @@ def _row(loss: Loss, y: Any, z: np.ndarray) -> tuple[Any, list[Any], list[Any]]:
             gradient[j] += a * slope
             curvature[j] += c * slope**2 + a * bend
     return value, gradient, curvature
+
+
+def _pairs(loss: Loss, y: np.ndarray, z: np.ndarray) -> tuple[Any, Any, Any]:
+    """Return the loss of every row, and the gradient of their sum in the vectors z.
+
+    The gradient is a difference quotient over 1e-40 of a vector's own length.
+    """
+    mp, n = M.mp, len(z)
+    tau = mp.mpf(loss.parameters["temperature"])
+
+    def length(v: list[Any]) -> Any:
+        return mp.sqrt(sum(x * x for x in v))
+
+    def similarity(a: list[Any], b: list[Any]) -> Any:
+        dot = sum(s * t for s, t in zip(a, b, strict=True))
+        if loss.parameters["similarity"] == "dot":
+            return dot
+        size = length(a) * length(b)
+        return dot / size if size else mp.mpf(0)
+
+    def row(scores: list[Any], i: int) -> Any:
+        others = mp.log(sum(mp.exp(s) for j, s in enumerate(scores) if j != i))
+        return at(loss, loss.formula.value, y=1.0, z=scores[i] - others)
+
+    def items(queries: list[list[Any]]) -> list[Any]:
+        scores = [[similarity(q, k) / tau for k in keys] for q in queries]
+        found = [row(scores[i], i) for i in range(n)]
+        if loss.parameters["direction"] == "forward":
+            return found
+        back = [row([scores[j][i] for j in range(n)], i) for i in range(n)]
+        return [(a + b) / 2 for a, b in zip(found, back, strict=True)]
+
+    keys, queries = ([[mp.mpf(float(x)) for x in v] for v in a] for a in (y, z))
+    flat = loss.parameters["similarity"] == "cosine"
+    gradient = [[mp.mpf(0)] * len(v) for v in queries]
+    for i, v in enumerate(queries):
+        if flat and not length(v):  # a vector of zeros has no direction to turn in
+            continue
+        for k in range(len(v)):
+            step = mp.mpf("1e-40") * (length(v) or 1)
+            moved = [[*q] for q in queries]
+            moved[i][k] += step
+            up = sum(items(moved))
+            moved[i][k] -= 2 * step
+            gradient[i][k] = (up - sum(items(moved))) / (2 * step)
+    return items(queries), gradient, []
 
 
 def _image(loss: Loss, y: np.ndarray, z: np.ndarray) -> tuple[Any, Any, Any]:

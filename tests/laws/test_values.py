@@ -20,6 +20,15 @@ Z = sum(exp(s) for s in S)
 P = [exp(s) / Z for s in S]
 
 
+KEYS = [[3.0, 4.0], [0.0, 1.0]]
+QUERIES = [[1.0, 0.0], [0.0, 2.0]]
+
+
+def nce(own: float, other: float, temperature: float) -> float:
+    own, other = exp(own / temperature), exp(other / temperature)
+    return -log(own / (own + other))
+
+
 def sigmoid(z: float) -> float:
     return 1 / (1 + exp(-z))
 
@@ -42,6 +51,13 @@ VALUES = [
     (ls.pinball(tau=0.9), [3.5], [1.0], 0.9 * 2.5),
     (ls.absolute_percentage_error, [-4.0], [1.0], abs(1 + 4) / abs(-4)),
     (ls.squared_log_error, [3.0], [1.0], (log(1 + 1) - log(1 + 3)) ** 2),
+    (ls.general_robust, [1.0], [3.5], sqrt(2.5**2 + 1) - 1),
+    (ls.general_robust(alpha=0.0), [1.0], [3.5], log(2.5**2 / 2 + 1)),
+    (ls.general_robust(alpha=-2.0, scale=2.0), [1.0], [3.5],
+     2 * 1.25**2 / (1.25**2 + 4)),
+    (ls.general_robust(alpha=-float("inf")), [1.0], [3.5], 1 - exp(-(2.5**2) / 2)),
+    (ls.general_robust(alpha=0.5), [1.0], [1.5],
+     1.5 / 0.5 * ((0.5**2 / 1.5 + 1) ** 0.25 - 1)),
     # counts and amounts
     (ls.poisson, [3.0], [0.7], exp(0.7) - 3 * 0.7),
     (ls.poisson(from_log=False), [3.0], [2.0], 2 - 3 * log(2)),
@@ -88,6 +104,16 @@ VALUES = [
      1 - (2 * (0.2 + 0.5) + 1) / (2 + 1.0 + 1)),
     (ls.dice(from_logits=False, over="batch"), [[1.0, 0.0], [1.0, 1.0]],
      [[0.5, 0.5], [0.2, 0.4]], 1 - 2 * (0.5 + 0.2 + 0.4) / (3 + 1.6)),
+    # contrastive: rows of unit length have the cosines 0.6, 0 and 0.8, 1
+    (ls.info_nce, KEYS, QUERIES,
+     (nce(0.6, 0.0, 0.07) + nce(1.0, 0.8, 0.07)) / 2),
+    (ls.info_nce(temperature=0.5), KEYS, QUERIES,
+     (nce(0.6, 0.0, 0.5) + nce(1.0, 0.8, 0.5)) / 2),
+    (ls.info_nce(similarity="dot"), KEYS, QUERIES,
+     (nce(3.0, 0.0, 0.07) + nce(2.0, 8.0, 0.07)) / 2),
+    (ls.info_nce(direction="both"), KEYS, QUERIES,
+     (nce(0.6, 0.0, 0.07) + nce(1.0, 0.8, 0.07)
+      + nce(0.6, 0.8, 0.07) + nce(1.0, 0.0, 0.07)) / 4),
 ]
 # fmt: on
 

@@ -39,6 +39,8 @@ class _Words:
     constant: str
     sigmoid: str
     softmax: str
+    labels: str
+    transposed: str = "{}.T"
     axis: str = "axis=-1"
     keep: str = "axis=-1, keepdims=True"
     over: str = "axis=axes"
@@ -71,6 +73,7 @@ _LIBRARIES = {
         constant="{}",
         sigmoid=SPELLINGS["numpy"].calls["sigmoid"],
         softmax="e / np.sum(e, axis=-1, keepdims=True)",
+        labels="np.arange(len(y_pred))",
         inf="np.inf",
     ),
     "torch": _Words(
@@ -84,6 +87,7 @@ _LIBRARIES = {
         constant="{}.detach()",
         sigmoid="torch.sigmoid({})",
         softmax="torch.softmax(y_pred, dim=-1)",
+        labels="torch.arange(len(y_pred), device=y_pred.device)",
         axis="dim=-1",
         keep="dim=-1, keepdim=True",
         over="dim=axes",
@@ -106,6 +110,8 @@ _LIBRARIES = {
         constant="tf.stop_gradient({})",
         sigmoid="tf.sigmoid({})",
         softmax="tf.nn.softmax(y_pred)",
+        labels="tf.range(tf.shape(y_pred)[0])",
+        transposed="tf.transpose({})",
     ),
     "jax": _Words(
         spelling=_native(
@@ -120,6 +126,7 @@ _LIBRARIES = {
         constant="jax.lax.stop_gradient({})",
         sigmoid="jax.nn.sigmoid({})",
         softmax="jax.nn.softmax(y_pred)",
+        labels="jnp.arange(len(y_pred))",
         inf="jnp.inf",
     ),
 }
@@ -191,7 +198,7 @@ def _header(losses: list[Loss], words: _Words, text: str) -> str:
     lines = [words.spelling.header, "", "", ""]
     if re.search(r"\bjax\.\w", text):
         lines.insert(0, "import jax")
-    if any(uses_math([loss.formula.value]) for loss in losses):
+    if any(uses_math([_renamed(loss)[0].value]) for loss in losses):
         lines = ["import math", "", *lines]
     return "\n".join(lines)
 
@@ -230,12 +237,16 @@ _TAKEN = re.compile(
 
 def _renamed(loss: Loss) -> tuple[Formula, dict[str, float]]:
     """Move parameters out of the way of the names that the text uses."""
-    formula = loss.formula
+    formula = loss.definition.forms[loss.form]
     names = {p: f"{p}_" if _TAKEN.fullmatch(p) else p for p in formula.params}
     value = substitute(
         formula.value, {parameter(p): parameter(n) for p, n in names.items()}
     )
     params = dict(zip(names.values(), loss.params, strict=True))
+    # The structure's own numbers, which the formula does not see.
+    outside = set(loss.parameters) - set(formula.params)
+    params |= {k: v for k, v in loss.parameters.items()
+               if k in outside and isinstance(v, float)}  # fmt: skip
     return Formula(value, formula.inputs, tuple(params)), params
 
 
@@ -370,9 +381,34 @@ def _class_masks(loss: Loss, words: _Words, per_image: bool) -> list[str]:
     return [*lines, f"prob = {words.softmax}"]
 
 
+def _pairwise(loss: Loss, root: Node, words: _Words, by_class: bool) -> list[str]:
+    lines = []
+    if loss.parameters["similarity"] == "cosine":
+        for x in ("y_true", "y_pred"):
+            square = f"{words.sum}({x} * {x}, {words.keep})"
+            some = words.call("where", "square != 0", "square", "1.0")
+            lines += [f"square = {square}", f"{x} = {x} / {words.call('sqrt', some)}"]
+    scores = f"y_pred @ {words.transposed.format('y_true')} / temperature"
+    at_one = Formula(root, ("y", "z")).at(y=1.0).value
+    inner = [*_label_odds(words), *_mean(at_one, words, "z")]
+    lines += [
+        f"labels = {words.labels}",
+        f"scores = {scores}",
+        "",
+        "def found(y_true, y_pred):",
+        *(_INDENT + line for line in inner),
+        "",
+    ]
+    if loss.parameters["direction"] == "forward":
+        return [*lines, "return found(labels, scores)"]
+    back = f"found(labels, {words.transposed.format('scores')})"
+    return [*lines, f"return (found(labels, scores) + {back}) / 2"]
+
+
 _Writer = Callable[["Loss", Node, _Words, bool], list[str]]
 _STRUCTURES: dict[str, _Writer] = {
     "pointwise": _pointwise,
     "rowwise": _rowwise,
     "overlap": _overlap,
+    "pairwise": _pairwise,
 }

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lossary.errors import FormulaError
 from lossary.expr.derivative import derivative, guarded
-from lossary.expr.graph import Node, leaves, lift, parameter, substitute, symbol
+from lossary.expr.graph import (
+    Node,
+    apply,
+    leaves,
+    lift,
+    parameter,
+    substitute,
+    symbol,
+    topological,
+)
+from lossary.expr.reference import evaluate
 from lossary.expr.untraced import Table, lazy
 
 
@@ -44,6 +54,19 @@ class Formula:
         """First derivative in one input."""
         return guarded(derivative(self.value, symbol(name)), self.value)
 
+    def settled(self, values: tuple[tuple[str, float], ...]) -> Formula:
+        """Make the choices that parameters alone decide, at some of their values.
+
+        Examples
+        --------
+        >>> import lossary as ls
+        >>> written = ls.general_robust.definition.forms["real"]
+        >>> simple = written.settled((("alpha", 2.0), ("scale", 1.0)))
+        >>> simple == ls.general_robust(alpha=2.0).formula
+        True
+        """
+        return _SETTLED.of(self, values)
+
     def reading(self, *names: str) -> Formula:
         """Turn parameters into inputs, so that they may vary and be derived in."""
         return _READING.of(self, names)
@@ -66,6 +89,27 @@ def _derived(formula: Formula, order: int) -> Node:
 
 
 _DERIVED: Table[Node] = Table(_derived)
+
+
+def _settled(formula: Formula, values: tuple[tuple[str, float], ...]) -> Formula:
+    known: dict[Node, float] = {parameter(k): v for k, v in values}
+    done: dict[Node, Node] = {}
+    for node in topological([formula.value]):
+        args = tuple(done[a] for a in node.args)
+        if node.op == "where" and _decided(args[0], known):
+            done[node] = args[1] if evaluate(args[0], known) else args[2]
+        else:
+            done[node] = apply(node.op, *args) if args != node.args else node
+    value = done[formula.value]
+    return formula if value is formula.value else replace(formula, value=value)
+
+
+def _decided(condition: Node, known: Mapping[Node, float]) -> bool:
+    leaves = (n for n in topological([condition]) if n.name is not None)
+    return all(leaf in known for leaf in leaves)
+
+
+_SETTLED: Table[Formula] = Table(_settled)
 
 
 def _reading(formula: Formula, names: tuple[str, ...]) -> Formula:

@@ -24,8 +24,9 @@ _WINDOWS = {
     "above_minus_one": (-0.5, 5.0),
     "probability": (0.005, 0.995),
     "class_probability": (0.005, 0.995),
+    "embedding": (-0.99, 0.99),
 }
-_TARGETS = {"real": (0.0,), "probability": (0.2, 0.8)}
+_TARGETS = {"real": (0.0,), "probability": (0.2, 0.8), "embedding": (1.0,)}
 
 
 @dataclass(frozen=True)
@@ -147,6 +148,14 @@ def _pixel(loss: Any, target: float, z: float) -> Answer:
     return _answer(loss, [target, 1 - target], [z, undecided])
 
 
+def _pair(loss: Any, target: float, z: float) -> Answer:
+    """Ask about one row of two, at a cosine of z to its own key and right of it."""
+    keys, side = np.eye(2), np.sqrt(1 - z * z)
+    queries = np.array([[z, side], [0.0, 1.0]])
+    value, gradient = loss.value_and_grad(keys, queries, reduction="sum")
+    return float(value), float(gradient[0] @ [1.0, -z / side])
+
+
 def _answer(loss: Any, y: Any, z: Any, at: Any = 0) -> Answer:
     score = np.asarray(z, dtype=np.float64)
     if not np.isfinite(score).all():
@@ -159,4 +168,5 @@ _QUESTIONS: dict[str, Callable[[Any, float, float], Answer]] = {
     "pointwise": _item,
     "rowwise": _row,
     "overlap": _pixel,
+    "pairwise": _pair,
 }

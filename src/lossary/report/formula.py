@@ -36,6 +36,7 @@ _FUNCTIONS = {"minimum": "min", "maximum": "max", "sigmoid": "σ"}
 # What the letters of a formula stand for, where it is not one item's y and z.
 _LEGENDS = {
     "rowwise": "per class: y its share, z its score − logsumexp of the other scores",
+    "pairwise": "per row: y is 1, z its own similarity − logsumexp of the others'",
     "overlap": "per mask: tp = Σ y·p, y = Σ y, p = Σ p",
 }
 

@@ -50,6 +50,13 @@ class ItemStructure:
         """Return gradient and curvature of each item."""
         raise NotImplementedError
 
+    def pull(
+        self, loss: Loss, batch: Batch, shares: Callable[[Any], Any]
+    ) -> tuple[Any, Any]:
+        """Return items, and the gradient of their sum in which each has its share."""
+        items, gradient = self.slopes(loss, batch)
+        return items, self._weighted(batch, shares(items), gradient)
+
     def along_items(self, batch: Batch, scale: Any, gradient: Any) -> Any:
         """Multiply gradients by one number per item."""
         return scale * gradient
@@ -80,12 +87,15 @@ class ItemStructure:
         """Return the reduced loss."""
         if reduction == "none":
             return batch.returned(batch.counting.counted(self.items(loss, batch)))
-        sums = self.sums(loss, batch, reduction)
+        sums = self._totals(loss, batch, reduction)
         value = sums.numerator if reduction == "sum" else sums.mean(empty)
         return number(batch, value)
 
-    def sums(self, loss: Loss, batch: Batch, reduction: str) -> Sums:
-        """Return numerator and denominator."""
+    def sums(self, loss: Loss, batch: Batch, reduction: str) -> Any:
+        """Return what merges: numerator and denominator."""
+        return self._totals(loss, batch, reduction)
+
+    def _totals(self, loss: Loss, batch: Batch, reduction: str) -> Sums:
         counting = batch.counting
         numerator = None
         kernel = self._kernel(loss, batch, reduction)
@@ -98,14 +108,15 @@ class ItemStructure:
             items = counting.counted(self.items(loss, batch))
             scale = counting.row_scale(reduction, items)
             numerator = batch.lib.total(items if scale is None else scale * items)
-        return Sums(numerator, self._denominator(batch, reduction))
+        return Sums(numerator, self.denominator(batch, reduction))
 
     def _plain_total(self, loss: Loss, batch: Batch, z: Any) -> Any:
         """Return Σ w·l of a prediction by the library's own operations."""
         batch = without_removed(loss, replace(batch, z=z))
         return batch.lib.total(batch.counting.counted(self.items(loss, batch)))
 
-    def _denominator(self, batch: Batch, reduction: str) -> Any:
+    def denominator(self, batch: Batch, reduction: str) -> Any:
+        """Return what a policy divides by."""
         like = batch.z if batch.lib.shape(batch.z) == batch.counting.shape else None
         if like is None:
             like = batch.z[..., 0]
@@ -117,13 +128,12 @@ class ItemStructure:
         """Return the reduced loss and its gradient in the prediction."""
         counting, out = batch.counting, fitting(batch, out)
         if reduction == "none":
-            items, gradient = self.slopes(loss, batch)
-            gradient = self._weighted(batch, counting.weights(items), gradient)
+            items, gradient = self.pull(loss, batch, counting.weights)
             return (
                 batch.returned(counting.counted(items)),
                 into(batch.returned(gradient), out),
             )
-        denominator = 1.0 if reduction == "sum" else self._denominator(batch, reduction)
+        denominator = 1.0 if reduction == "sum" else self.denominator(batch, reduction)
         scale = reciprocal(batch, denominator, empty)
         fused = None
         kernel = self._kernel(loss, batch, reduction)
@@ -132,12 +142,14 @@ class ItemStructure:
                 kernel, loss.formula, loss.params, batch, scale, out
             )
         if fused is None:
-            items, gradient = self.slopes(loss, batch)
-            shares = counting.weights(items)
-            rows = counting.row_scale(reduction, items)
-            shares = shares if rows is None else rows * shares
-            numerator = batch.lib.total(shares * items)
-            gradient = self._weighted(batch, shares * scale, gradient)
+
+            def shares(items: Any) -> Any:
+                weights = counting.weights(items)
+                rows = counting.row_scale(reduction, items)
+                return weights if rows is None else rows * weights
+
+            items, gradient = self.pull(loss, batch, lambda x: scale * shares(x))
+            numerator = batch.lib.total(shares(items) * items)
             fused = numerator, into(batch.returned(gradient), out)
         numerator, gradient = fused
         value = (

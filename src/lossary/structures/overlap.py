@@ -143,7 +143,7 @@ class Overlap(ItemStructure):
         w, images = _weights(batch, z[..., 0] if by_class else z, per_image)
         if by_class:
             labels = xp.expand_dims(lib.cast(y, xp.int64), axis=-1)
-            y = lib.cast(labels == lib.arange(lib.shape(z)[-1], z), z.dtype)
+            y = lib.cast(labels == lib.numbered(z), z.dtype)
             w = xp.expand_dims(w, axis=-1)
         axes = tuple(range(1 if per_image else 0, pixels))
         return _Pixels(y, p, w, images, axes)

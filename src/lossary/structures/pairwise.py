@@ -20,16 +20,9 @@ from lossary.expr.formula import Formula
 from lossary.expr.untraced import Table
 from lossary.loss import Loss
 from lossary.parameters import Choice, Param
-from lossary.reduction import quotient
 from lossary.shapes import Signature
 from lossary.structures.declare import define
-from lossary.structures.items import (
-    ItemStructure,
-    fitting,
-    into,
-    number,
-    reciprocal,
-)
+from lossary.structures.items import ItemStructure
 from lossary.structures.rowwise import label_odds
 
 _OF_PAIR: Table[Formula] = Table(lambda formula: formula.at(y=1.0))
@@ -94,13 +87,27 @@ class Pairwise(ItemStructure):
 
     def items(self, loss: Loss, batch: Batch) -> Any:
         """Return the loss of each row."""
-        lib = batch.lib
-        scores = _scores(loss, batch)
+        seen = _directions(loss, batch.lib, _scores(loss, batch))
+        return self._told_apart(loss, batch.lib, seen, 0)
+
+    def items_among(self, loss: Loss, batch: Batch, everyone: Batch, start: int) -> Any:
+        """Return the loss of each row, told from all rows of a larger batch.
+
+        `everyone` holds the rows of `batch` too, from row `start` on.
+        """
+        sides = [(batch.z, everyone.y), (batch.y, everyone.z)]
+        sides = sides[: 2 if loss.parameters["direction"] == "both" else 1]
+        keeps = batch.counting.keep, everyone.counting.keep
+        seen = [_compared(loss, batch, *side, *keeps, start) for side in sides]
+        return self._told_apart(loss, batch.lib, seen, start)
+
+    def _told_apart(self, loss: Loss, lib: Library, seen: Any, start: int) -> Any:
         formula = _OF_PAIR.of(loss.formula)
         values = lib.elementwise(formula.value, formula, loss.params)
         found = []
-        for seen in _directions(loss, lib, scores):
-            odds, _ = label_odds(lib, lib.arange(lib.shape(seen)[0], seen), seen)
+        for scores in seen:
+            own = lib.arange(lib.shape(scores)[0], scores) + start
+            odds, _ = lib.at_once(label_odds, own, scores)
             found.append(values(lib.constant(odds), odds))
         return found[0] if len(found) == 1 else (found[0] + found[1]) / 2
 
@@ -108,58 +115,33 @@ class Pairwise(ItemStructure):
         """Return what merges: the rows themselves."""
         return Pairs(loss, (batch,), reduction)
 
-    def value(self, loss: Loss, batch: Batch, reduction: str, empty: str) -> Any:
-        """Return the reduced loss."""
-        items = batch.counting.counted(self.items(loss, batch))
-        if reduction == "none":
-            return batch.returned(items)
-        value = batch.lib.total(items)
-        if reduction != "sum":
-            value = quotient(value, self.denominator(batch, reduction), empty)
-        return number(batch, value)
-
-    def denominator(self, batch: Batch, reduction: str) -> Any:
-        """Return what a policy divides by."""
-        if reduction == "sum":
-            return 1.0
-        return batch.counting.denominator(reduction, batch.z[:, 0])
-
-    def value_and_grad(
-        self, loss: Loss, batch: Batch, reduction: str, empty: str, out: Any
+    def pull(
+        self, loss: Loss, batch: Batch, shares: Callable[[Any], Any]
     ) -> tuple[Any, Any]:
-        """Return the reduced loss and the gradient of its sum over the rows."""
-        lib, out = batch.lib, fitting(batch, out)
+        """Return items, and the gradient of their sum in which each has its share."""
+        lib = batch.lib
         units, length = _vectors(loss, lib, batch.z)
         others, _ = _vectors(loss, lib, batch.y)
         scores = _scores(loss, batch)
-        items, weights = [], batch.counting.weights(scores[:, 0])
-        scale: Any = 1.0
-        if reduction not in ("none", "sum"):
-            scale = reciprocal(batch, self.denominator(batch, reduction), empty)
         xp = lib.namespace(scores)
-        pull = xp.zeros_like(scores)
-        for k, seen in enumerate(_directions(loss, lib, scores)):
-            item, slope = self._slopes(loss, lib, seen)
-            slope = xp.expand_dims(weights * scale, axis=-1) * slope
+        items, pulled = [], xp.zeros_like(scores)
+        seen = _directions(loss, lib, scores)
+        for k, own in enumerate(seen):
+            item, slope = self._slopes(loss, lib, own)
+            slope = xp.expand_dims(shares(item), axis=-1) * slope
             items.append(item)
-            pull = pull + (xp.matrix_transpose(slope) if k else slope)
-        directions = len(items)
-        gradient = xp.matmul(pull, others) / (_temperature(loss, batch) * directions)
+            pulled = pulled + (xp.matrix_transpose(slope) if k else slope)
+        factor = 1 / (_temperature(loss, batch) * len(seen))
+        gradient = factor * xp.matmul(pulled, others)
         if loss.parameters["similarity"] == "cosine":
             gradient = _through_length(lib, units, length, gradient)
-        gradient = into(batch.returned(self._kept(batch, gradient)), out)
-        counted = batch.counting.counted(sum(items) / directions)
-        if reduction == "none":
-            return batch.returned(counted), gradient
-        value = lib.total(counted)
-        if reduction != "sum":
-            value = quotient(value, self.denominator(batch, reduction), empty)
-        return number(batch, value), gradient
+        return sum(items) / len(seen), gradient
 
     def _slopes(self, loss: Loss, lib: Library, scores: Any) -> tuple[Any, Any]:
         """Return the loss of each row and its gradient in that row's scores."""
         n = lib.shape(scores)[0]
-        odds, (hit, shares) = label_odds(lib, lib.arange(n, scores), scores)
+        rows = lib.arange(n, scores)
+        odds, (hit, shares) = lib.at_once(label_odds, rows, scores)
         formula = _OF_PAIR.of(loss.formula)
         item, slope = (
             lib.elementwise(node, formula, loss.params)(odds, odds)
@@ -168,14 +150,6 @@ class Pairwise(ItemStructure):
         xp = lib.namespace(scores)
         slope = xp.expand_dims(slope, axis=-1)
         return item, xp.where(hit, slope, -slope * shares)
-
-    def _kept(self, batch: Batch, gradient: Any) -> Any:
-        keep = batch.counting.keep
-        if keep is None:
-            return gradient
-        xp = batch.lib.namespace(gradient)
-        keep = xp.expand_dims(keep, axis=-1)
-        return xp.where(keep, gradient, xp.zeros_like(gradient))
 
     def grad_and_hess(self, loss: Loss, batch: Batch) -> tuple[Any, Any]:
         """Refuse: rows share each other, so that there is no curvature per item."""
@@ -213,20 +187,29 @@ def _directions(loss: Loss, lib: Library, scores: Any) -> tuple[Any, ...]:
 
 
 def _scores(loss: Loss, batch: Batch) -> Any:
-    """Return the score of every pair; removed rows are no one's alternative."""
-    lib = batch.lib
-    predictions, _ = _vectors(loss, lib, batch.z)
-    targets, _ = _vectors(loss, lib, batch.y)
-    xp = lib.namespace(predictions)
-    scores = xp.matmul(predictions, xp.matrix_transpose(targets))
-    scores = scores / _temperature(loss, batch)
+    """Return the score of every pair of a batch."""
     keep = batch.counting.keep
+    return _compared(loss, batch, batch.z, batch.y, keep, keep, 0)
+
+
+def _compared(
+    loss: Loss, batch: Batch, a: Any, b: Any, keep: Any, others: Any, start: int
+) -> Any:
+    """Return the score of every pair; removed rows are no one's alternative.
+
+    Row i of `a` belongs to row i + start of `b`; `keep` and `others` say which rows
+    of the two count, or are None together.
+    """
+    lib = batch.lib
+    (a, _), (b, _) = (_vectors(loss, lib, x) for x in (a, b))
+    xp = lib.namespace(a)
+    scores = xp.matmul(a, xp.matrix_transpose(b)) / _temperature(loss, batch)
     if keep is None:
         return scores
-    n = lib.shape(scores)[0]
-    numbers = lib.arange(n, scores)
-    own = xp.expand_dims(numbers, axis=-1) == numbers
-    both = xp.expand_dims(keep, axis=-1) & keep
+    n, m = lib.shape(scores)
+    rows, columns = lib.arange(n, a) + start, lib.arange(m, a)
+    own = xp.expand_dims(rows, axis=-1) == xp.expand_dims(columns, axis=0)
+    both = xp.expand_dims(keep, axis=-1) & xp.expand_dims(others, axis=0)
     return xp.where(own | both, scores, xp.zeros_like(scores) - float("inf"))
 
 
@@ -242,7 +225,8 @@ def _vectors(loss: Loss, lib: Library, x: Any) -> tuple[Any, Any]:
     square = xp.sum(scaled * scaled, axis=-1, keepdims=True)
     some = square != 0  # a vector of zeros has similarity 0 to all
     length = xp.sqrt(xp.where(some, square, xp.ones_like(square)))
-    return scaled / length, xp.where(some, length * top, xp.zeros_like(length))
+    units = xp.where(some, scaled / length, xp.zeros_like(scaled))
+    return units, xp.where(some, length * top, xp.zeros_like(length))
 
 
 def _through_length(lib: Library, units: Any, length: Any, gradient: Any) -> Any:

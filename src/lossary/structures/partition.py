@@ -65,9 +65,7 @@ def log_partition(loss: Loss, values: Mapping[str, Any]) -> Any:
     scale = values.get("scale", bound.get("scale", 1.0))
     read = [name for name in values if name != "scale"]
     formula = _UNSCALED.of(loss, tuple(read))
-    nodes, weights = (
-        lib.cast(lib.asarray(x, like), like.dtype) for x in _QUADRATURE
-    )
+    nodes, weights = (lib.cast(lib.asarray(x, like), like.dtype) for x in _QUADRATURE)
     xp = lib.namespace(nodes)
     density = lib.elementwise(
         formula.value, formula, tuple(bound[p] for p in formula.params)

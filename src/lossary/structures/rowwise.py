@@ -69,11 +69,11 @@ class Rowwise(ItemStructure):
         if target is None or scores is None or not scores.size:
             return []
         if batch.signature == LABELS:
-            found.append(_bad_labels(target, scores.shape[-1], counting))
+            found.append(bad_labels(target, scores.shape[-1], counting))
         else:
-            found.append(_bad_sums("y_true", target, counting))
+            found.append(bad_sums("y_true", target, counting))
         if loss.form == "class_probability":
-            found.append(_bad_sums("y_pred", scores, counting))
+            found.append(bad_sums("y_pred", scores, counting))
         elif _on_simplex(scores):
             found.append(
                 "y_pred holds rows of probabilities, but logits are expected; pass "
@@ -177,7 +177,7 @@ def _hits(lib: Library, y: Any, z: Any) -> tuple[Any, Any]:
     xp = lib.namespace(z)
     labels = lib.cast(y, xp.int64)
     classes = lib.shape(z)[-1]
-    hit = xp.expand_dims(labels, axis=-1) == lib.arange(classes, z)
+    hit = xp.expand_dims(labels, axis=-1) == lib.numbered(z)
     return hit, (labels >= 0) & (labels < classes)
 
 
@@ -219,7 +219,7 @@ def class_odds(lib: Library, z: Any) -> Any:
     top = xp.where(xp.isfinite(top), top, xp.zeros_like(top))
     e = xp.exp(z - top)
     leader = xp.expand_dims(xp.argmax(z, axis=-1), axis=-1)
-    first = lib.arange(lib.shape(z)[-1], z) == leader
+    first = lib.numbered(z) == leader
     rest = xp.sum(xp.where(first, xp.zeros_like(e), e), axis=-1, keepdims=True)
     others = xp.where(
         first, rest + xp.zeros_like(e), xp.sum(e, axis=-1, keepdims=True) - e
@@ -244,7 +244,7 @@ def _label_slopes(
 def _complement(lib: Library, xp: Any, r: Any) -> Any:
     """Return 1 - r: for the largest share, where that would cancel, the others."""
     leader = xp.expand_dims(xp.argmax(r, axis=-1), axis=-1)
-    first = lib.arange(lib.shape(r)[-1], r) == leader
+    first = lib.numbered(r) == leader
     others = xp.sum(xp.where(first, xp.zeros_like(r), r), axis=-1, keepdims=True)
     return xp.where(first, others, 1 - r)
 
@@ -284,7 +284,8 @@ def _on_probabilities(
 # -- checks of values -----------------------------------------------------------------
 
 
-def _bad_labels(labels: np.ndarray, classes: int, counting: Any) -> str:
+def bad_labels(labels: np.ndarray, classes: int, counting: Any) -> str:
+    """Say which counted rows have a class number that is none; "" for no row."""
     bad = ~((labels >= 0) & (labels < classes) & (labels == np.floor(labels)))
     bad = only_counted(bad, counting)
     if not bad.any():
@@ -298,7 +299,8 @@ def _bad_labels(labels: np.ndarray, classes: int, counting: Any) -> str:
     )
 
 
-def _bad_sums(argument: str, rows: np.ndarray, counting: Any) -> str:
+def bad_sums(argument: str, rows: np.ndarray, counting: Any) -> str:
+    """Say which counted rows are no distribution; "" for no row."""
     sums = rows.sum(axis=-1, dtype=np.float64)
     tolerance = 1e-2 if rows.dtype.itemsize < 4 else 1e-3
     bad = only_counted(np.asarray(abs(sums - 1) > tolerance), counting)
