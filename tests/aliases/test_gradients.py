@@ -107,6 +107,10 @@ DOCUMENTED = {
     ),
     "squared_log_error": (log1p_gradient, {}),
     "huber": (huber_gradient, {"alpha": 0.9, "delta": 0.9}),
+    "general_robust": (
+        lambda y, z: (z - y) / np.sqrt(1 + ((z - y) / 1.5) ** 2),
+        {"huber_slope": 1.5},
+    ),
     "log_cosh": (lambda y, z: np.tanh(z - y), {}),
     "pinball": (
         quantile_gradient,

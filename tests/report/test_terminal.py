@@ -33,6 +33,8 @@ def evaluated(line: str, **values: float) -> float:
         "log": np.log,
         "log1p": np.log1p,
         "sign": np.sign,
+        "sqrt": np.sqrt,
+        "expm1": np.expm1,
         "softplus": lambda x: np.log1p(np.exp(x)),
         "σ": lambda x: 1 / (1 + np.exp(-x)),
     }
@@ -47,7 +49,7 @@ POINTWISE = [n for n in ls.names() if ls.get(n).structure.name == "pointwise"]
 def test_a_printed_formula_computes_the_loss(name: str) -> None:
     loss = ls.get(name)
     y = 1.0 if loss.target.name == "label" else Y
-    letters = {"delta": "δ", "gamma": "γ", "tau": "τ"}
+    letters = {"alpha": "α", "delta": "δ", "gamma": "γ", "tau": "τ"}
     values = {letters.get(k, k): v for k, v in loss.parameters.items()}
     value, gradient = loss.value_and_grad(np.array([y]), np.array([Z]))
     found = evaluated(written(loss), y=y, z=Z, **values)

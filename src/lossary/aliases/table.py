@@ -143,6 +143,7 @@ _SPOKEN = _of(SPOKEN, [
     _row("absolute_percentage_error", "mape", "mean_absolute_percentage_error"),
     _row("squared_log_error", "msle", "mean_squared_log_error"),
     _row("huber", "huber_loss"),
+    _row("general_robust", "barron", "adaptive_robust"),
     _row("log_cosh", "logcosh"),
     _row("pinball", "quantile", "quantile_loss", "pinball_loss",
          options={"alpha": _to("tau"), "quantile": _to("tau")}),
@@ -156,6 +157,8 @@ _SPOKEN = _of(SPOKEN, [
     _row("focal", "focal_loss"),
     _row("kl_divergence", "kl", "kld", "kullback_leibler"),
     _row("dice", "dice_loss", "soft_dice"),
+    _row("info_nce", "infonce", "nt_xent", "contrastive"),
+    _row("info_nce", "clip", "clip_loss", given={"direction": "both"}),
 ], prefix="", reduces="mean")
 
 _F = "functional."
@@ -323,6 +326,8 @@ _XGBOOST = _of("XGBoost", [
     _row("squared_log_error", "reg:squaredlogerror", factor=0.5),
     _row("pinball", "reg:quantileerror",
          options={"quantile_alpha": _to("tau", required=True)}),
+    _row("general_robust", "reg:pseudohubererror",
+         options={"huber_slope": _to("scale", 1.0, power=2)}),
     _row("poisson", "count:poisson"),
     _row("tweedie", "reg:tweedie",
          options={"tweedie_variance_power": _to("power", 1.5)}),

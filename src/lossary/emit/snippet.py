@@ -385,9 +385,15 @@ def _pairwise(loss: Loss, root: Node, words: _Words, by_class: bool) -> list[str
     lines = []
     if loss.parameters["similarity"] == "cosine":
         for x in ("y_true", "y_pred"):
+            top = f"{words.max}({words.call('abs', x)}, {words.keep})"
             square = f"{words.sum}({x} * {x}, {words.keep})"
-            some = words.call("where", "square != 0", "square", "1.0")
-            lines += [f"square = {square}", f"{x} = {x} / {words.call('sqrt', some)}"]
+            lines += [
+                f"top = {words.constant.format(top)}",
+                f"{x} = {x} / {words.call('where', 'top != 0', 'top', '1.0')}",
+                f"square = {square}",
+                f"some = {words.call('where', 'square != 0', 'square', '1.0')}",
+                f"{x} = {x} / {words.call('sqrt', 'some')}",
+            ]
     scores = f"y_pred @ {words.transposed.format('y_true')} / temperature"
     at_one = Formula(root, ("y", "z")).at(y=1.0).value
     inner = [*_label_odds(words), *_mean(at_one, words, "z")]

@@ -111,9 +111,14 @@ def _columns() -> Table:
     return table
 
 
+_READABLE = 600  # letters of a formula that anyone would still read
+
+
 def _details(loss: Any) -> Iterator[tuple[str, str]]:
     yield "Formula", formula.written(loss)
     gradient = formula.written(loss, "gradient")
+    if len(gradient) > _READABLE:
+        gradient = "a long formula: print loss.latex('gradient')"
     if gradient:
         yield "Gradient", gradient
     if formula.legend(loss):
