@@ -14,6 +14,7 @@ from lossary.arrays import Library, library_of
 from lossary.errors import (
     DomainError,
     KindError,
+    LossaryError,
     LossaryWarning,
     ParameterError,
     ShapeError,
@@ -91,12 +92,21 @@ def prepare(
     if check not in CHECKS:
         raise ParameterError(f"check must be one of {CHECKS}, got {check!r}")
     lib = library_of(y_true, y_pred)
-    y, z = lib.asarray(y_true, y_pred), lib.asarray(y_pred, y_true)
+    y = _array(loss.name, "y_true", lib, y_true, y_pred)
+    z = _array(loss.name, "y_pred", lib, y_pred, y_true)
     structure = loss.structure
-    signature = paired(loss.name, structure.signatures, lib.shape(y), lib.shape(z))
+    given, predicted = lib.shape(y), lib.shape(z)
+    signature = paired(loss.name, structure.signatures, given, predicted)
+    sizes = shape = structure.count_shape(given, predicted)
+    if None in given or None in predicted:
+        y = lib.sized(
+            y, lib.sizes(z)[: len(given)],
+            f"{loss.name}: the shape of y_true does not fit that of y_pred, and "
+            "nothing is broadcast"
+        )  # fmt: skip
+        sizes = structure.count_shape(lib.sizes(y), lib.sizes(z))
     dtype, y, z = _same_float(lib, y, z, structure.indexed(signature))
-    shape = structure.count_shape(lib.shape(y), lib.shape(z))
-    counting = _counting(loss.name, lib, z, shape, sample_weight, mask, check)
+    counting = _counting(loss.name, lib, z, shape, sizes, sample_weight, mask, check)
     kernel = structure.kernel_for(loss) if one_pass and dtype == z.dtype else None
     compiled = kernel is not None and lib.compiled(kernel, loss.formula, y, z, counting)
     batch = Batch(lib, y, z, dtype, counting, signature, compiled)
@@ -107,6 +117,14 @@ def prepare(
         if compiled:
             batch.complain = partial(_check, loss, replace(batch), check)
     return batch if compiled else without_removed(loss, batch)
+
+
+def _array(name: str, argument: str, lib: Library, x: Any, like: Any) -> Any:
+    """Turn one argument into an array of a library."""
+    try:
+        return lib.asarray(x, like)
+    except LossaryError as error:
+        raise type(error)(f"{name}: {argument} {error}") from None
 
 
 def without_removed(loss: Loss, batch: Batch) -> Batch:
@@ -156,6 +174,7 @@ def _counting(
     lib: Library,
     z: Any,
     shape: tuple[int, ...],
+    sizes: tuple[Any, ...],
     sample_weight: Any,
     mask: Any,
     check: str,
@@ -165,30 +184,38 @@ def _counting(
     weight = keep = None
     axes = 0
     if sample_weight is not None:
-        weight = lib.asarray(sample_weight, z)
+        weight = _array(name, "sample_weight", lib, sample_weight, z)
         leading(name, "sample_weight", lib.shape(weight), shape)
         weight = lib.cast(weight, z.dtype)
         _check_weight(name, lib, weight, check)
         axes = len(lib.shape(weight))
-        weight = _expanded(lib, weight, shape)
+        weight = _expanded(name, "sample_weight", lib, weight, sizes)
         keep = weight != 0
     if mask is not None:
-        mask = lib.asarray(mask, z)
+        mask = _array(name, "mask", lib, mask, z)
         leading(name, "mask", lib.shape(mask), shape)
-        kept = _expanded(lib, mask if lib.is_boolean(mask) else mask != 0, shape)
+        kept = mask if lib.is_boolean(mask) else mask != 0
+        kept = _expanded(name, "mask", lib, kept, sizes)
         keep = kept if keep is None else keep & kept
     if isinstance(keep, np.ndarray) and keep.all():
         keep = None
     return Counting(lib, shape, weight, keep, axes)
 
 
-def _expanded(lib: Library, x: Any, shape: tuple[int, ...]) -> Any:
+def _expanded(
+    name: str, argument: str, lib: Library, x: Any, sizes: tuple[Any, ...]
+) -> Any:
     """Repeat a value per row over the axes that follow."""
-    missing = len(shape) - len(lib.shape(x))
-    if missing == 0:
+    axes = len(lib.shape(x))
+    x = lib.sized(
+        x, sizes[:axes],
+        f"{name}: {argument} must have one value per loss or per row"
+    )  # fmt: skip
+    if axes == len(sizes):
         return x
     xp = lib.namespace(x)
-    return xp.broadcast_to(xp.reshape(x, (*lib.shape(x), *[1] * missing)), shape)
+    alone = (*lib.sizes(x), *[1] * (len(sizes) - axes))
+    return xp.broadcast_to(xp.reshape(x, alone), sizes)
 
 
 def _removed(lib: Library, y: Any, z: Any, keep: Any, indexed: bool) -> Any:

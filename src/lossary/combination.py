@@ -8,17 +8,20 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
+from lossary.arrays import record
 from lossary.conversions import Conversions
 from lossary.definition import Definition
 from lossary.emit import snippet
 from lossary.errors import ParameterError
 from lossary.expr.formula import Formula
+from lossary.expr.untraced import unconverted
 from lossary.loss import Loss
 from lossary.parameters import Param
 
 Term = tuple[float, Loss]
 
 
+@unconverted
 @dataclass(frozen=True, repr=False)
 class Combination(Conversions):
     """A weighted sum of losses of the same target and prediction.
@@ -99,7 +102,8 @@ class Combination(Conversions):
     def sums(self, y_true: Any, y_pred: Any, **options: Any) -> CombinedSums:
         """Return what merges, term by term."""
         return CombinedSums(
-            tuple((f, loss.sums(y_true, y_pred, **options)) for f, loss in self.terms)
+            tuple(factor for factor, _ in self.terms),
+            tuple(loss.sums(y_true, y_pred, **options) for _, loss in self.terms),
         )
 
     def latex(self, what: str = "value") -> str:
@@ -127,20 +131,23 @@ class Combination(Conversions):
         return combine([*self.terms, *terms_of(other)])
 
 
+@record("parts")
 @dataclass(frozen=True)
 class CombinedSums:
-    """The sums of every term; they merge by addition."""
+    """The sums of every term, and its factor; they merge by addition."""
 
-    terms: tuple[tuple[float, Any], ...]
+    factors: tuple[float, ...]
+    parts: tuple[Any, ...]
 
     def __add__(self, other: CombinedSums) -> CombinedSums:
         """Merge the sums of two parts of the data."""
-        pairs = zip(self.terms, other.terms, strict=True)
-        return CombinedSums(tuple((f, a + b) for (f, a), (_, b) in pairs))
+        pairs = zip(self.parts, other.parts, strict=True)
+        return CombinedSums(self.factors, tuple(a + b for a, b in pairs))
 
     def mean(self, empty: str = "nan") -> Any:
         """Return the weighted sum of the terms' means."""
-        return sum(f * s.mean(empty) for f, s in self.terms)
+        pairs = zip(self.factors, self.parts, strict=True)
+        return sum(factor * part.mean(empty) for factor, part in pairs)
 
 
 def terms_of(loss: Loss | Combination) -> Sequence[Term]:

@@ -15,7 +15,7 @@ from lossary.arrays import library_of
 from lossary.errors import ParameterError
 from lossary.expr.formula import Formula
 from lossary.expr.graph import apply, parameter, symbol
-from lossary.expr.untraced import Table, lazy
+from lossary.expr.untraced import Table, lazy, unconverted
 from lossary.loss import Loss
 from lossary.parameters import Param
 
@@ -23,6 +23,7 @@ _OFFSET = "log_partition"
 Interval = tuple[float, float]
 
 
+@unconverted
 @dataclass(frozen=True)
 class Learning:
     """A loss with some of its parameters learned.

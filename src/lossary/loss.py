@@ -12,7 +12,7 @@ from lossary.conversions import Conversions
 from lossary.definition import FORM_OPTIONS, Definition, Structure, option_of
 from lossary.errors import ParameterError, nearest
 from lossary.expr.formula import Formula
-from lossary.expr.untraced import lazy
+from lossary.expr.untraced import constant, lazy, unconverted
 from lossary.kinds import Kind, kind
 from lossary.reduction import IN_ONE_PASS, Sums, checked_policy
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lossary.facts import Facts
 
 
+@unconverted
 @dataclass(frozen=True, repr=False)
 class Loss(Conversions):
     """A loss function: call it with data to compute, with parameters to bind them.
@@ -85,7 +86,7 @@ class Loss(Conversions):
     def formula(self) -> Formula:
         """The formula for the kind of prediction and the parameters that are bound."""
         numbers = tuple(
-            (name, value)
+            (name, constant(value))
             for name, value in self.parameters.items()
             if isinstance(value, float) and name not in self.read
         )
@@ -148,7 +149,9 @@ class Loss(Conversions):
         arrays = {
             name: value
             for name, value in options.items()
-            if name in self.definition.params and library_of(value).autodiff
+            if name in self.definition.params
+            and not isinstance(value, (int, float, str))
+            and library_of(value).autodiff
         }
         if not arrays:
             return self.bind(**options), ()

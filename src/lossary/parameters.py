@@ -78,7 +78,12 @@ class Param:
         )
         if not holds or math.isnan(number):
             allowed = f"a number {self.limits}".rstrip()
-            raise ParameterError(f"{owner}: {name} must be {allowed}, got {value!r}")
+            array = math.isnan(number) and hasattr(value, "shape")
+            raise ParameterError(
+                f"{owner}: {name} must be {allowed}, got {value!r}"
+                + ("; an array of JAX, PyTorch or TensorFlow is passed together with "
+                   "y_true and y_pred" if array else "")
+            )  # fmt: skip
         return number
 
 

@@ -6,11 +6,10 @@ rows into micro-batches, files or machines gives the value of the whole.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
-from lossary.arrays import Library, library_of
+from lossary.arrays import Library, library_of, record
 from lossary.errors import DomainError, ParameterError, nearest
 
 POLICIES = {
@@ -25,6 +24,7 @@ IN_ONE_PASS = ("mean", "mean_over_items", "sum")
 EMPTY = ("nan", "zero", "raise")
 
 
+@record("numerator", "denominator")
 @dataclass(frozen=True)
 class Sums:
     """A numerator and a denominator; they merge by addition.
@@ -148,7 +148,7 @@ class Counting:
             rows = self._row_weights(like)
             return self.lib.total(self.lib.cast(rows != 0, like.dtype))
         if self.keep is None and (self.weight is None or reduction != "mean"):
-            return float(math.prod(self.shape))
+            return self.lib.count(like)
         if reduction == "mean":
             return self.lib.total(self.weights(like))
         return self.lib.total(self.lib.cast(self.keep, like.dtype))
@@ -165,4 +165,6 @@ class Counting:
         xp = self.lib.namespace(like)
         rows = self._row_weights(like)
         safe = xp.where(rows != 0, rows, xp.ones_like(rows))
-        return xp.reshape(1 / safe, (*self.shape[:1], *(1 for _ in self.shape[1:])))
+        return xp.reshape(
+            1 / safe, (*self.lib.sizes(rows), *(1 for _ in self.shape[1:]))
+        )

@@ -12,6 +12,7 @@ from lossary.errors import ShapeError
 from lossary.expr.untraced import lazy
 
 Shape = tuple[int, ...]
+"""Sizes of axes; one that is known only when the call runs is None."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +49,21 @@ class Signature:
         if len(target) < own or len(prediction) < other:
             return False
         cut, end = len(target) - own, len(prediction) - other
-        if target[:cut] != prediction[:end]:
+        if not _may_equal(target[:cut], prediction[:end]):
             return False
         if own and other:
-            return target[cut:] == prediction[end:]
+            return _may_equal(target[cut:], prediction[end:])
         # One class is not a choice: (n,) against (n, 1) is a mistake, not a loss of 0.
         return 1 not in prediction[end:]
+
+
+def _may_equal(one: Shape, other: Shape) -> bool:
+    """Say whether two shapes agree, or may when their sizes are known."""
+    if one == other:
+        return True
+    return len(one) == len(other) and all(
+        a == b or a is None or b is None for a, b in zip(one, other, strict=True)
+    )
 
 
 def paired(
@@ -93,7 +103,7 @@ def _args(shape: Shape) -> str:
 
 def leading(loss: str, name: str, given: Shape, items: Shape) -> None:
     """Check that weights or a mask have the items' shape or its leading axes."""
-    if given == items[: len(given)] and given:
+    if given and _may_equal(given, items[: len(given)]):
         return
     options = " or ".join(str(items[: i + 1]) for i in range(len(items))) or "()"
     raise ShapeError(

@@ -163,7 +163,8 @@ def draws(count: int = 12) -> list[dict[str, float]]:
             "z": rng.uniform(-0.9, 0.9),
             "p": rng.uniform(0.1, 0.9),
             "tp": rng.uniform(0.1, 0.9),
-            **{n: rng.uniform(0.1, 0.9) for n in ("delta", "tau", "smooth", "gamma", "alpha", "scale")},
+            **{n: rng.uniform(0.1, 0.9) for n in ("delta", "tau", "smooth", "gamma")},
+            **{n: rng.uniform(0.1, 0.9) for n in ("alpha", "scale")},
             "power": rng.uniform(1.1, 1.9),
         }
         for _ in range(count)

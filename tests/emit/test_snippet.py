@@ -70,7 +70,8 @@ def accurate(loss: Any, library: str, dtype: str) -> None:
         if loss.structure.name == "pointwise" and np.isfinite(z[0]):
             sides += beside(loss, loss.formula.value, float(y[0]), float(z[0]), dtype)
         off = min(error(float(got), t, dtype) for t in sides)
-        assert off <= limit(loss, "value", dtype), f"{y} {z}: {float(got)!r}, not {true}"
+        bound = limit(loss, "value", dtype)
+        assert off <= bound, f"{y} {z}: {float(got)!r}, not {true}"
 
 
 @every_loss

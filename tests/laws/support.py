@@ -150,7 +150,7 @@ COLUMNS = (
             name,
             booster(module, family),
             {
-                "value": "five trees on the response scale beat the best constant",
+                "value": "twenty trees predict better than the best constant",
                 "gradient": "part of V: the trees are made of it",
                 "compiled": "no such thing",
                 "saved and loaded": "pickle of the fitted estimator",

@@ -8,7 +8,9 @@ and every conforming library; the autodiff libraries say how they differ.
 from __future__ import annotations
 
 import importlib
-from typing import Any
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from lossary.arrays.standard import Library
 from lossary.errors import KindError
@@ -23,6 +25,8 @@ _MODULES = {
     "dask": "dask",
 }
 _by_name: dict[str, Library] = {}
+_records: list[tuple[type, tuple[str, ...]]] = []
+Record = TypeVar("Record", bound=type)
 
 
 def library(name: str) -> Library:
@@ -37,7 +41,26 @@ def library(name: str) -> Library:
     if name not in _by_name:
         module = importlib.import_module(f"lossary.arrays.{name}")
         _by_name[name] = module.LIBRARY
+        for declared in _records:
+            module.LIBRARY.adopt(*declared)
     return _by_name[name]
+
+
+def record(*arrays: str) -> Callable[[Record], Record]:
+    """Declare a dataclass that losses return, and which of its fields hold arrays.
+
+    To JAX it becomes a pytree, so that it leaves a compiled function, and enters one.
+    """
+
+    def declare(kind: Record) -> Record:
+        _records.append((kind, arrays))
+        for lib in _by_name.values():
+            lib.adopt(kind, arrays)
+        if "jax" in sys.modules:
+            library("jax")  # so that the record may be made before a loss is called
+        return kind
+
+    return declare
 
 
 def _recognise(kind: type) -> Library | None:
@@ -78,7 +101,9 @@ def library_of(*arrays: Any) -> Library:
         owner = _BY_TYPE.of(seen)
         if owner is None or owner is found:
             continue
-        if found is not None:
+        if found is not None and owner.name in found.joins:
+            continue
+        if found is not None and found.name not in owner.joins:
             raise KindError(
                 f"y_true and y_pred belong to different array libraries "
                 f"({found.name} and {owner.name}); convert one of them, so that both "
@@ -88,4 +113,4 @@ def library_of(*arrays: Any) -> Library:
     return found or library("numpy")
 
 
-__all__ = ["Library", "library", "library_of"]
+__all__ = ["Library", "library", "library_of", "record"]

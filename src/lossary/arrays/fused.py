@@ -107,11 +107,8 @@ def gradient(
 
 
 def curvature(
-    formula: Formula,
-    params: tuple[float, ...],
-    y: Any,
-    z: Any,
-    out: tuple[np.ndarray, np.ndarray],
-) -> None:
-    """Fill gradient and curvature of each item."""
-    _module("pointwise").grad_and_hess(formula, params, y, z, out=out)
+    kernel: str, formula: Formula, params: tuple[float, ...], y: Any, z: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return gradient and curvature of each item."""
+    gradient, curvature = _module(kernel).grad_and_hess(formula, params, y, z)
+    return gradient, curvature

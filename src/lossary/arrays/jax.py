@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -19,10 +21,12 @@ from lossary.expr.graph import Node, is_const, symbol
 class _JAX(Library):
     name = "jax"
     autodiff = True
+    joins = ("numpy",)  # as in JAX's own functions
 
     def __init__(self) -> None:
         super().__init__()
         self._differentiable: dict[Any, Callable[..., Any]] = {}
+        self._jitted = cache(self._jit)
 
     def namespace(self, *arrays: Any) -> Any:
         return jnp
@@ -36,14 +40,38 @@ class _JAX(Library):
     def itemsize(self, dtype: Any) -> int:
         return int(jnp.dtype(dtype).itemsize)
 
+    def cast(self, x: Any, dtype: Any) -> Any:
+        # Without 64 bits enabled, int64 means int32; JAX warns if it is asked anyway.
+        return super().cast(x, jax.dtypes.canonicalize_dtype(dtype))
+
     def concrete(self, x: Any) -> np.ndarray | None:
-        return None if isinstance(x, jax.core.Tracer) else np.asarray(x)
+        if isinstance(x, jax.core.Tracer) or not x.is_fully_addressable:
+            return None  # being traced, or in part on another machine
+        return np.asarray(jax.device_get(x))
 
     def arange(self, stop: int, like: Any) -> Any:
         return jnp.arange(stop)
 
+    def numbered(self, x: Any) -> Any:
+        # Of the rank that it meets: JAX can be told to refuse any other.
+        return jnp.arange(x.shape[-1]).reshape((1,) * (x.ndim - 1) + (-1,))
+
     def constant(self, x: Any) -> Any:
         return jax.lax.stop_gradient(x)
+
+    def adopt(self, record: type, arrays: tuple[str, ...]) -> None:
+        fields = [f.name for f in dataclasses.fields(record)]
+        rest = [name for name in fields if name not in arrays]
+        jax.tree_util.register_dataclass(record, arrays, rest)
+
+    # Formulas and array code run compiled, outside of the user's own `jax.jit` as well:
+    # about twice as fast, and JAX's search for NaNs sees results, not each step.
+
+    def at_once(self, function: Callable[..., Any], *arrays: Any) -> Any:
+        return self._jitted(function)(*arrays)
+
+    def _jit(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        return jax.jit(partial(function, self), inline=True)
 
     def elementwise(
         self, node: Node, formula: Formula, params: tuple[float, ...]
@@ -59,8 +87,9 @@ class _JAX(Library):
         run = self.run(node, (*formula.inputs, *formula.params))
 
         @jax.custom_jvp
-        def items(y: Any, z: Any) -> Any:
-            return run(y, z, *params)
+        @partial(jax.jit, inline=True)
+        def items(*inputs: Any) -> Any:
+            return run(*inputs, *params)
 
         def slope(name: str) -> Callable[..., Any] | None:
             derived = derivative(node, symbol(name))
@@ -74,9 +103,9 @@ class _JAX(Library):
             for name, direction in zip(formula.inputs, tangents, strict=True):
                 # A direction that is zero by structure must not meet an infinity.
                 still = isinstance(direction, SymbolicZero)
-                partial = None if still else slope(name)
-                if partial is not None:
-                    tangent = tangent + partial(*primals) * direction
+                steepness = None if still else slope(name)
+                if steepness is not None:
+                    tangent = tangent + steepness(*primals) * direction
             return value, tangent
 
         items.defjvp(jvp, symbolic_zeros=True)

@@ -101,6 +101,10 @@ class _NumPy(Library):
         run = self.run_all(
             (formula.value, formula.gradient), (*formula.inputs, *formula.params)
         )
+        if z.size <= BLOCK:
+            items, slopes = run(y, z, *params)
+            np.multiply(batch.counting.counted(slopes), scale, out=gradient)
+            return self.total(batch.counting.counted(items)), gradient
         flat, y, z, total = gradient.reshape(-1), y.ravel(), z.ravel(), 0.0
         for part, w, keep in _blocks(batch.counting):
             items, slopes = run(y[part], z[part], *params)
@@ -112,10 +116,11 @@ class _NumPy(Library):
         self, kernel: str, formula: Formula, params: tuple[float, ...], batch: Any
     ) -> tuple[Any, Any] | None:
         y, z = batch.y, batch.z
-        gradient, curvature = np.empty(z.shape, z.dtype), np.empty(z.shape, z.dtype)
         if fused.serves(kernel, formula, y, z, None, "grad_and_hess"):
-            fused.curvature(formula, params, y, z, (gradient, curvature))
-            return gradient, curvature
+            return fused.curvature(kernel, formula, params, y, z)
+        if kernel != "pointwise":
+            return None
+        gradient, curvature = np.empty(z.shape, z.dtype), np.empty(z.shape, z.dtype)
         run = self.run_all(
             (formula.gradient, formula.curvature), (*formula.inputs, *formula.params)
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -25,6 +26,8 @@ class Library:
     name = "standard"
     autodiff = False
     """Whether gradients flow through the library's own operations."""
+    joins: tuple[str, ...] = ()
+    """The libraries whose arrays it takes beside its own."""
 
     def __init__(self) -> None:
         self._functions: dict[Any, Function] = {}
@@ -77,6 +80,21 @@ class Library:
         """Return the shape."""
         return tuple(x.shape)
 
+    def sizes(self, x: Any) -> tuple[Any, ...]:
+        """Return the shape with nothing unknown, for array code to use."""
+        return self.shape(x)
+
+    def count(self, x: Any) -> Any:
+        """Return the number of entries, as a number to divide by."""
+        return float(math.prod(self.shape(x)))
+
+    def sized(self, x: Any, sizes: tuple[Any, ...], sentence: str) -> Any:
+        """Return x, sure to have these sizes when the call runs, or say otherwise.
+
+        A library that always knows its shapes has compared them before.
+        """
+        return x
+
     def concrete(self, x: Any) -> np.ndarray | None:
         """Return the values as NumPy, or None while tracing or off the CPU."""
         try:
@@ -89,6 +107,10 @@ class Library:
         xp = self.namespace(like)
         return xp.arange(stop, dtype=xp.int64)
 
+    def numbered(self, x: Any) -> Any:
+        """Return 0, 1, …, k - 1, to be compared with entries along the last axis."""
+        return self.arange(self.shape(x)[-1], x)
+
     def total(self, x: Any, axis: Any = None) -> Any:
         """Sum, in at least float32."""
         return self.namespace(x).sum(x, axis=axis)
@@ -100,6 +122,13 @@ class Library:
     def quiet(self) -> AbstractContextManager[Any]:
         """Return a context in which an infinity is a result, not an accident."""
         return nullcontext()
+
+    def adopt(self, record: type, arrays: tuple[str, ...]) -> None:
+        """Learn of a record that losses return, and which fields hold arrays."""
+
+    def at_once(self, function: Function, *arrays: Any) -> Any:
+        """Call array code, a function of this library and arrays, as one step."""
+        return function(self, *arrays)
 
     # -- formulas summed in one pass ------------------------------------------------
     #

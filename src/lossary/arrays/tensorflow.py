@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from lossary.arrays.standard import Function, Library
+from lossary.errors import KindError, ShapeError
 from lossary.expr.derivative import derivative, guarded
 from lossary.expr.formula import Formula
 from lossary.expr.graph import Node, is_const, symbol
@@ -22,6 +23,12 @@ def _reduction(function: Callable[..., Any]) -> Callable[..., Any]:
     return reduce
 
 
+_DENSE = {
+    tf.RaggedTensor: "pass x.to_tensor(), with mask=tf.sequence_mask(x.row_lengths())",
+    tf.SparseTensor: "pass tf.sparse.to_dense(x)",
+}
+"""How to make a tensor dense."""
+
 NAMESPACE = SimpleNamespace(
     abs=tf.abs,
     all=_reduction(tf.reduce_all),
@@ -29,15 +36,19 @@ NAMESPACE = SimpleNamespace(
     arange=lambda stop, dtype=None: tf.range(stop, dtype=dtype),
     argmax=lambda x, axis: tf.argmax(x, axis=axis),
     broadcast_to=tf.broadcast_to,
+    concat=lambda arrays, axis=0: tf.concat(arrays, axis),
     exp=tf.exp,
     expand_dims=lambda x, axis: tf.expand_dims(x, axis),
     int64=tf.int64,
     isfinite=tf.math.is_finite,
     log=tf.math.log,
+    matmul=tf.matmul,
+    matrix_transpose=tf.linalg.matrix_transpose,
     max=_reduction(tf.reduce_max),
     minimum=tf.minimum,
     ones_like=tf.ones_like,
     reshape=tf.reshape,
+    sqrt=tf.sqrt,
     sum=_reduction(tf.reduce_sum),
     where=tf.where,
     zeros_like=tf.zeros_like,
@@ -49,11 +60,52 @@ class _TensorFlow(Library):
     name = "tensorflow"
     autodiff = True
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._differentiable: dict[Any, Callable[..., Any]] = {}
+
     def namespace(self, *arrays: Any) -> Any:
         return NAMESPACE
 
     def asarray(self, x: Any, like: Any = None) -> Any:
-        return tf.convert_to_tensor(x)
+        if isinstance(x, (tf.RaggedTensor, tf.SparseTensor)):
+            raise KindError(f"is a {type(x).__name__}; {_DENSE[type(x)]}")
+        x = tf.convert_to_tensor(x)
+        if x.shape.rank is None:
+            raise ShapeError(
+                "has an unknown number of axes; declare them, such as "
+                "tf.ensure_shape(x, [None, 1]) for rows of one number"
+            )
+        return x
+
+    def shape(self, x: Any) -> tuple[Any, ...]:
+        return tuple(x.shape)
+
+    def sizes(self, x: Any) -> tuple[Any, ...]:
+        known = self.shape(x)
+        if None not in known:
+            return known
+        found = tf.shape(x, out_type=tf.int64)
+        return tuple(found[i] if n is None else n for i, n in enumerate(known))
+
+    def count(self, x: Any) -> Any:
+        if None not in self.shape(x):
+            return super().count(x)
+        return tf.cast(tf.size(x, out_type=tf.int64), x.dtype)
+
+    def sized(self, x: Any, sizes: tuple[Any, ...], sentence: str) -> Any:
+        if not any(tf.is_tensor(n) for n in (*self.sizes(x), *sizes)):
+            return x
+        found, wanted = tf.shape(x, out_type=tf.int64), tf.cast(tf.stack(sizes), tf.int64)
+        check = tf.debugging.assert_equal(found, wanted, message=sentence)
+        with tf.control_dependencies([check]):
+            # XLA leaves assertions out, but not the impossible reshape.
+            checked = tf.reshape(x, tf.where(found == wanted, found, -2))
+        checked.set_shape(x.shape)
+        return checked
+
+    def numbered(self, x: Any) -> Any:
+        return tf.range(self.sizes(x)[-1], dtype=tf.int64)
 
     def is_floating(self, x: Any) -> bool:
         return bool(x.dtype.is_floating)
@@ -93,36 +145,32 @@ class _TensorFlow(Library):
     def elementwise(
         self, node: Node, formula: Formula, params: tuple[float, ...]
     ) -> Callable[..., Any]:
+        key = (node, formula, params)
+        if key not in self._differentiable:
+            self._differentiable[key] = self._attach(node, formula, params)
+        return self._differentiable[key]
+
+    def _attach(
+        self, node: Node, formula: Formula, params: tuple[float, ...]
+    ) -> Callable[..., Any]:
         run = self.run(node, (*formula.inputs, *formula.params))
 
-        @tf.custom_gradient  # type: ignore[untyped-decorator]
-        def items(y: Any, z: Any) -> Any:
-            def pull(upstream: Any) -> Any:
-                return [
-                    self._pull(node, n, formula, params, y, z, upstream)
-                    for n in formula.inputs
-                ]
+        def slope(name: str, inputs: tuple[Any, ...], upstream: Any) -> Any:
+            derived = derivative(node, symbol(name))
+            if is_const(derived, 0.0):
+                return tf.zeros_like(upstream)
+            partial = self.elementwise(guarded(derived, formula.value), formula, params)
+            return upstream * partial(*inputs)
 
-            return run(y, z, *params), pull
+        @tf.custom_gradient  # type: ignore[untyped-decorator]
+        def items(*inputs: Any) -> Any:
+            def pull(upstream: Any) -> Any:
+                return [slope(name, inputs, upstream) for name in formula.inputs]
+
+            return run(*inputs, *params), pull
 
         result: Callable[..., Any] = items
         return result
-
-    def _pull(
-        self,
-        node: Node,
-        name: str,
-        formula: Formula,
-        params: tuple[float, ...],
-        y: Any,
-        z: Any,
-        upstream: Any,
-    ) -> Any:
-        derived = derivative(node, symbol(name))
-        if is_const(derived, 0.0):
-            return tf.zeros_like(z)
-        partial = self.elementwise(guarded(derived, formula.value), formula, params)
-        return upstream * partial(y, z)
 
 
 LIBRARY = _TensorFlow()

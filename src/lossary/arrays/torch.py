@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +15,7 @@ from lossary.arrays.standard import Function, Library
 from lossary.expr.derivative import derivative, guarded
 from lossary.expr.formula import Formula
 from lossary.expr.graph import Node, is_const, symbol
-from lossary.expr.untraced import Table
+from lossary.expr.untraced import Table, constant
 
 
 class Derived:
@@ -52,6 +53,28 @@ def slope(derived: Derived, position: int) -> Derived | None:
 class Elementwise(torch.autograd.Function):
     """Values of a formula of n inputs whose derivatives are its derived formulas."""
 
+    @staticmethod
+    def forward(ctx: Any, derived: Derived, *inputs: torch.Tensor) -> torch.Tensor:
+        """Compute the values, and keep the inputs."""
+        ctx.derived = derived
+        ctx.save_for_backward(*inputs)
+        return derived.run(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, upstream: torch.Tensor) -> Any:
+        """Pull a gradient back through the derived formulas."""
+        inputs = ctx.saved_tensors
+        results: list[torch.Tensor | None] = [None] * len(inputs)
+        for i in range(len(inputs)):
+            steep = slope(ctx.derived, i) if ctx.needs_input_grad[i + 1] else None
+            if steep is not None:
+                results[i] = upstream * values(steep, *inputs)
+        return None, *results
+
+
+class ElementwiseTransformed(torch.autograd.Function):
+    """The same, for functional transforms and forward mode, which ask for more."""
+
     generate_vmap_rule = True
 
     @staticmethod
@@ -66,20 +89,7 @@ class Elementwise(torch.autograd.Function):
         ctx.save_for_backward(*tensors)
         ctx.save_for_forward(*tensors)
 
-    @staticmethod
-    def backward(ctx: Any, upstream: torch.Tensor) -> Any:
-        """Pull a gradient back through the derived formulas."""
-        inputs = ctx.saved_tensors
-        results: list[torch.Tensor | None] = [None] * len(inputs)
-        for i in range(len(inputs)):
-            steep = slope(ctx.derived, i) if ctx.needs_input_grad[i + 1] else None
-            if steep is not None:
-                results[i] = upstream * values(steep, *inputs)
-        return None, *results
-
-
-class ElementwiseBothModes(Elementwise):
-    """The same, with forward mode as well, which the compiler cannot trace."""
+    backward = staticmethod(Elementwise.backward)
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Any:
@@ -95,41 +105,53 @@ class ElementwiseBothModes(Elementwise):
 
 def values(derived: Derived, *inputs: torch.Tensor) -> torch.Tensor:
     """Compute a derived formula so that gradients flow through it."""
-    function: type[Elementwise] = ElementwiseBothModes
-    if torch.compiler.is_compiling():
+    function: type[torch.autograd.Function] = ElementwiseTransformed
+    if torch.compiler.is_compiling() or not is_transformed():
         if not (torch.is_grad_enabled() and any(x.requires_grad for x in inputs)):
-            # The compiler counts the arguments of a function that it does not derive.
+            # The compiler counts the arguments of a function that it does not derive,
+            # and without it such a function would only cost time.
             return derived.run(*inputs)
         function = Elementwise
-    result: torch.Tensor = function.apply(derived, *inputs)  # type: ignore[no-untyped-call]
+    result: torch.Tensor = function.apply(derived, *inputs)
     return result
 
 
-class FusedTotal(torch.autograd.Function):
-    """Σ w·l by a compiled kernel that computes the gradient in the same pass."""
+class OneStep(torch.autograd.Function):
+    """A number whose gradient is computed together with it, outside of autograd.
+
+    The call gives ``value()`` and ``value_and_grad()``, and ``plain(z)``: the same by
+    operations of PyTorch, from which second derivatives come.
+    """
 
     @staticmethod
-    def forward(ctx: Any, z: torch.Tensor, pass_: OnePass) -> torch.Tensor:
-        """Compute the sum, and the gradient if it will be asked for."""
-        ctx.pass_ = pass_
-        if not ctx.needs_input_grad[0]:
-            return z.new_tensor(pass_.total())
-        gradient = torch.empty(z.shape, dtype=z.dtype)
-        total = pass_.gradient(gradient)
+    def forward(ctx: Any, z: torch.Tensor, call: Any) -> Any:
+        """Compute value and gradient."""
+        value, gradient = call.value_and_grad()
+        ctx.call = call
         ctx.save_for_backward(z, gradient)
-        return z.new_tensor(total)
+        return value
 
     @staticmethod
     def backward(ctx: Any, upstream: torch.Tensor) -> Any:
         """Scale the gradient; where it is differentiated again, derive it anew."""
         z, gradient = ctx.saved_tensors
         if torch.is_grad_enabled():
-            (gradient,) = torch.autograd.grad(ctx.pass_.plain(z), z, create_graph=True)
+            (gradient,) = torch.autograd.grad(ctx.call.plain(z), z, create_graph=True)
         return upstream * gradient, None
 
 
-class OnePass:
-    """The call of a kernel on the memory of CPU tensors."""
+def in_one_step(z: torch.Tensor, call: Any) -> torch.Tensor:
+    """Return the value of a call, with its gradient if one will be asked for."""
+    graph = torch.is_grad_enabled() and z.requires_grad
+    result: torch.Tensor = OneStep.apply(z, call) if graph else call.value()  # type: ignore[no-untyped-call]
+    return result
+
+
+class KernelCall:
+    """Σ w·l by a compiled kernel, on the memory of CPU tensors.
+
+    `plain` computes the same of a prediction by operations of PyTorch.
+    """
 
     def __init__(
         self,
@@ -142,35 +164,48 @@ class OnePass:
         counting = batch.counting
         self.call = kernel, formula, params
         self.plain = plain
+        self.like = batch.z.detach()
         self.batch = replace(
             batch,
-            y=batch.y.numpy(),
-            z=batch.z.detach().numpy(),
+            y=batch.y.detach().numpy(),
+            z=self.like.numpy(),
             counting=replace(
                 counting, weight=_memory(counting.weight), keep=_memory(counting.keep)
             ),
         )
 
-    def total(self) -> float:
-        """Return the sum alone."""
-        return fused.total(*self.call, self.batch)
+    def value(self) -> Any:
+        """Return the sum."""
+        return self.like.new_tensor(fused.total(*self.call, self.batch))
 
-    def gradient(self, out: torch.Tensor) -> float:
-        """Fill the gradient and return the sum."""
-        return fused.gradient(*self.call, self.batch, 1.0, out.numpy())
+    def value_and_grad(
+        self, out: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the sum and its gradient."""
+        if out is None:
+            out = torch.empty(self.like.shape, dtype=self.like.dtype)
+        total = fused.gradient(*self.call, self.batch, 1.0, out.numpy())
+        return self.like.new_tensor(total), out
 
 
 def _memory(x: torch.Tensor | None) -> np.ndarray | None:
-    return None if x is None else x.numpy()
+    return None if x is None else x.detach().numpy()
 
 
-def _is_transformed() -> bool:
-    """Say whether something traces or transforms the computation."""
+def is_transformed() -> bool:
+    """Say whether something traces, transforms or watches the computation."""
     return (
         torch.compiler.is_compiling()
         or torch._C._functorch.maybe_current_level() is not None
         or torch.autograd.forward_ad._current_level >= 0
+        or torch._C._len_torch_dispatch_stack() > 0
+        or torch._C._get_tracing_state() is not None
     )
+
+
+def has_memory(x: torch.Tensor) -> bool:
+    """Say whether a tensor is its memory: not a fake, nor a stand-in for another."""
+    return type(x).__torch_dispatch__ is torch.Tensor.__torch_dispatch__
 
 
 class _Torch(Library):
@@ -209,7 +244,7 @@ class _Torch(Library):
         return torch.promote_types(a.dtype, b.dtype)
 
     def concrete(self, x: Any) -> np.ndarray | None:
-        if x.is_meta or _is_transformed():
+        if x.is_meta or is_transformed() or not has_memory(x):
             return None
         value = x.detach().cpu()
         if value.dtype == torch.bfloat16:  # NumPy has no such dtype
@@ -225,8 +260,8 @@ class _Torch(Library):
     def compiled(
         self, kernel: str, formula: Formula, y: Any, z: Any, counting: Any
     ) -> bool:
-        others = (y, counting.weight)
-        if _is_transformed() or z.is_meta or z.device.type != "cpu":
+        others = (y, counting.weight) if torch.is_grad_enabled() else ()
+        if is_transformed() or not (z.is_cpu and has_memory(z)):
             return False
         if any(x is not None and x.requires_grad for x in others):
             return False
@@ -242,8 +277,7 @@ class _Torch(Library):
     ) -> Any:
         if not batch.compiled:
             return None
-        pass_ = OnePass(kernel, formula, params, batch, plain)
-        return FusedTotal.apply(batch.z, pass_)  # type: ignore[no-untyped-call]
+        return in_one_step(batch.z, KernelCall(kernel, formula, params, batch, plain))
 
     def fused_gradient(
         self,
@@ -256,16 +290,22 @@ class _Torch(Library):
     ) -> tuple[Any, Any] | None:
         if not batch.compiled:
             return None
-        pass_ = OnePass(kernel, formula, params, batch, lambda z: z)
-        gradient = (
-            torch.empty(batch.z.shape, dtype=batch.z.dtype) if out is None else out
-        )
-        total = batch.z.new_tensor(pass_.gradient(gradient))
+        call = KernelCall(kernel, formula, params, batch, lambda z: z)
+        total, gradient = call.value_and_grad(out=out)
         return total, gradient.mul_(scale)
+
+    def quiet(self) -> AbstractContextManager[Any]:
+        """Keep float32 where autocast would multiply matrices in half precision."""
+        for device in ("cuda", "cpu", "mps", "xpu"):
+            if torch.is_autocast_enabled(device):
+                return torch.autocast(device, enabled=False)
+        return nullcontext()
 
     def elementwise(
         self, node: Node, formula: Formula, params: tuple[float, ...]
     ) -> Callable[..., Any]:
+        if torch.compiler.is_compiling():
+            params = tuple(constant(p) for p in params)
         derived = _DERIVED.of(node, formula, params)
         return lambda *inputs: values(derived, *inputs)
 

@@ -1,14 +1,17 @@
-"""What is made once per formula, also while a compiler traces the caller.
+"""What compilers that read Python are kept from, and what is made once per formula.
 
 Formulas are derived and printed the first time that a loss is used, which may be while
 PyTorch compiles. Its compiler calls an untraced function instead of tracing it, but
 cannot look inside an object that comes out; a name it can carry. So what is made is
 kept as an attribute of a table, and found there by name.
+
+TensorFlow rewrites the Python code that it traces, which here would cost seconds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any, Generic, TypeVar, overload
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -23,6 +26,27 @@ def untraced(function: F) -> F:
     """
     function._dynamo_marked_constant = True  # type: ignore[attr-defined]
     return function
+
+
+def constant(x: float) -> float:
+    """Return a number as it is, and make a tracing compiler take it as it is, too.
+
+    With dynamic shapes PyTorch's compiler would make a variable of it; what it cannot
+    follow symbolically, such as the digits, it looks up.
+    """
+    return float.fromhex(x.hex())
+
+
+def unconverted(kind: type[T]) -> type[T]:
+    """Mark a class whose code TensorFlow calls as it is written.
+
+    It does what ``tf.autograph.experimental.do_not_convert`` does, without importing
+    TensorFlow.
+    """
+    methods = [m for m in vars(kind).values() if isinstance(m, FunctionType)]
+    for marked in (kind, *methods):
+        marked.autograph_info__ = {}  # type: ignore[union-attr]
+    return kind
 
 
 class Table(Generic[T]):

@@ -110,6 +110,8 @@ def _bracket(loss: Loss, y: np.ndarray) -> tuple[float, float]:
         return 0.0, 1.0
     if loss.form in ("logit", "log") or loss.target.name in ("label", "fraction"):
         return -50.0, 50.0
+    if loss.form == "real" and loss.definition.link == "log1p":
+        y = np.log1p(y)  # the loss of a linked score, not of a prediction
     low, high = float(y.min()), float(y.max())
     return (low, high) if low < high else (low - 1.0, high + 1.0)
 

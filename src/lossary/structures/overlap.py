@@ -202,7 +202,7 @@ class Overlap(ItemStructure):
             scale = shares * reciprocal(batch, divisor, empty)
         slope, _ = self._slopes(loss, batch, pixels, counts)
         xp = lib.namespace(slope)
-        slope = pixels.spread(xp, scale, lib.shape(pixels.p)) * slope
+        slope = pixels.spread(xp, scale, lib.sizes(pixels.p)) * slope
         gradient = batch.returned(self._to_scores(loss, batch, pixels.p, slope))
         value = batch.returned(value) if reduction == "none" else number(batch, value)
         return value, into(gradient, fitting(batch, out))
@@ -222,7 +222,7 @@ class Overlap(ItemStructure):
                 node = derivative(node, symbol(name))
             found = _of_counts(loss, lib, node, safe)
             found = xp.where(some, found, xp.zeros_like(found))
-            return pixels.spread(xp, found, lib.shape(pixels.p))
+            return pixels.spread(xp, found, lib.sizes(pixels.p))
 
         y, w = pixels.y, pixels.w
         slope = w * (partial("tp") * y + partial("p"))

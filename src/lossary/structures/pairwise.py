@@ -48,7 +48,7 @@ class Pairs:
     @property
     def denominator(self) -> Any:
         """What the mean divides by."""
-        structure = self.loss.structure
+        structure: Any = self.loss.structure
         return reduce(
             lambda a, b: a + b,
             (structure.denominator(part, self.reduction) for part in self.parts),
@@ -106,7 +106,7 @@ class Pairwise(ItemStructure):
         values = lib.elementwise(formula.value, formula, loss.params)
         found = []
         for scores in seen:
-            own = lib.arange(lib.shape(scores)[0], scores) + start
+            own = lib.arange(lib.sizes(scores)[0], scores) + start
             odds, _ = lib.at_once(label_odds, own, scores)
             found.append(values(lib.constant(odds), odds))
         return found[0] if len(found) == 1 else (found[0] + found[1]) / 2
@@ -139,7 +139,7 @@ class Pairwise(ItemStructure):
 
     def _slopes(self, loss: Loss, lib: Library, scores: Any) -> tuple[Any, Any]:
         """Return the loss of each row and its gradient in that row's scores."""
-        n = lib.shape(scores)[0]
+        n = lib.sizes(scores)[0]
         rows = lib.arange(n, scores)
         odds, (hit, shares) = lib.at_once(label_odds, rows, scores)
         formula = _OF_PAIR.of(loss.formula)
@@ -206,7 +206,7 @@ def _compared(
     scores = xp.matmul(a, xp.matrix_transpose(b)) / _temperature(loss, batch)
     if keep is None:
         return scores
-    n, m = lib.shape(scores)
+    n, m = lib.sizes(scores)
     rows, columns = lib.arange(n, a) + start, lib.arange(m, a)
     own = xp.expand_dims(rows, axis=-1) == xp.expand_dims(columns, axis=0)
     both = xp.expand_dims(keep, axis=-1) & xp.expand_dims(others, axis=0)

@@ -37,7 +37,7 @@ class Pointwise(ItemStructure):
         values = batch.lib.elementwise(formula.value, formula, loss.params)
         if not batch.beside:
             return values(batch.y, batch.z)
-        xp, shape = batch.lib.namespace(batch.z), batch.lib.shape(batch.z)
+        xp, shape = batch.lib.namespace(batch.z), batch.lib.sizes(batch.z)
         beside = (xp.broadcast_to(x, shape) for x in batch.beside)
         return values(batch.y, batch.z, *beside)
 

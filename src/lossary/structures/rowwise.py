@@ -99,6 +99,12 @@ class Rowwise(ItemStructure):
 
     def curved(self, loss: Loss, batch: Batch) -> tuple[Any, Any]:
         """Return gradient and diagonal curvature in the class scores."""
+        kernel = self.kernel_for(loss) if self.indexed(batch.signature) else None
+        if kernel is not None:
+            formula, params = loss.formula, loss.params
+            fused = batch.lib.fused_curvature(kernel, formula, params, batch)
+            if fused is not None:
+                return fused
         _, slope, curvature = self._derivatives(loss, batch)
         return slope, curvature
 
@@ -176,7 +182,7 @@ def _hits(lib: Library, y: Any, z: Any) -> tuple[Any, Any]:
     """Mark the true class of each row, and the rows whose class exists."""
     xp = lib.namespace(z)
     labels = lib.cast(y, xp.int64)
-    classes = lib.shape(z)[-1]
+    classes = lib.sizes(z)[-1]
     hit = xp.expand_dims(labels, axis=-1) == lib.numbered(z)
     return hit, (labels >= 0) & (labels < classes)
 
@@ -196,7 +202,8 @@ def label_odds(lib: Library, y: Any, z: Any) -> tuple[Any, Any]:
     hit, valid = _hits(lib, y, z)
     true = xp.sum(xp.where(hit, z, xp.zeros_like(z)), axis=-1)
     others = xp.where(hit, xp.zeros_like(z) - math.inf, z)
-    top = lib.constant(xp.max(others, axis=-1, keepdims=True))
+    highest = xp.sum if lib.shape(z)[-1] == 0 else xp.max  # of no pairs there is none
+    top = lib.constant(highest(others, axis=-1, keepdims=True))
     top = xp.where(xp.isfinite(top), top, xp.zeros_like(top))
     e = xp.exp(others - top)
     total = xp.sum(e, axis=-1)
