@@ -38,8 +38,8 @@ MISTAKES = {
     ),
     "words": (
         lambda: ls.huber(["a"], [1.0]),
-        "an array of <U1 cannot be read as numbers; convert it to a numeric array "
-        "first, with missing values dropped or masked",
+        "huber: y_true is an array of <U1, which is no number; convert it to a numeric "
+        "array first, with missing values dropped or masked",
     ),
     "three arrays": (
         lambda: ls.huber(ZERO, ONE, ONE),

@@ -111,7 +111,7 @@ def prepare(
     compiled = kernel is not None and lib.compiled(kernel, loss.formula, y, z, counting)
     batch = Batch(lib, y, z, dtype, counting, signature, compiled)
     if beside:
-        batch.beside = _beside(loss, lib, z, beside)
+        batch.beside = _beside(loss, lib, z, beside, check)
     if check != "off":
         batch.ranges = _check(loss, batch, check, riding=compiled)
         if compiled:
@@ -151,7 +151,9 @@ def _same_float(lib: Library, y: Any, z: Any, indexed: bool) -> tuple[Any, Any, 
     return dtype, y if indexed else lib.cast(y, work), z
 
 
-def _beside(loss: Loss, lib: Library, z: Any, arrays: tuple[Any, ...]) -> Any:
+def _beside(
+    loss: Loss, lib: Library, z: Any, arrays: tuple[Any, ...], check: str
+) -> tuple[Any, ...]:
     """Return parameters as arrays of the computation's dtype."""
     found = []
     for name, array in zip(loss.read, arrays, strict=True):
@@ -165,6 +167,11 @@ def _beside(loss: Loss, lib: Library, z: Any, arrays: tuple[Any, ...]) -> Any:
                 f"{loss.name}: {name} has shape {lib.shape(array)}, but it must be one "
                 f"number, shape (), or one per prediction, shape {lib.shape(z)}"
             )
+        values = None if check == "off" else lib.concrete(array)
+        if values is not None and values.size:
+            param = loss.definition.params[name]
+            for extreme in (values.min(), values.max()):
+                param.checked(name, extreme, loss.name)
         found.append(lib.cast(array, z.dtype))
     return tuple(found)
 

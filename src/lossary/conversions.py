@@ -6,6 +6,8 @@ import importlib
 from collections.abc import Sequence
 from typing import Any
 
+from lossary.errors import MissingExtraError
+
 
 class Conversions:
     """The methods that take a loss, or a weighted sum, to another library.
@@ -74,5 +76,26 @@ class Conversions:
         return _adapter("catboost").Objective(self)
 
 
+# The package that an adapter imports, and the extra that brings it.
+_NEEDS = {
+    "torch": ("torch", "torch"),
+    "keras": ("keras", "tensorflow"),
+    "jax": ("jax", "jax"),
+    "sklearn": ("sklearn", "compare"),
+    "lightgbm": ("lightgbm", "compare"),
+    "xgboost": ("xgboost", "xgboost"),
+    "catboost": ("catboost", "catboost"),
+}
+
+
 def _adapter(name: str) -> Any:
-    return importlib.import_module(f"lossary.frameworks.{name}")
+    package, extra = _NEEDS[name]
+    try:
+        return importlib.import_module(f"lossary.frameworks.{name}")
+    except ModuleNotFoundError as error:
+        if error.name != package:
+            raise
+        raise MissingExtraError(
+            f"to_{name} needs the package {package}, which is not installed; install "
+            f"lossary[{extra}]"
+        ) from None

@@ -49,7 +49,8 @@ class Learning:
     names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "names", tuple(self.names))
+        names = (self.names,) if isinstance(self.names, str) else tuple(self.names)
+        object.__setattr__(self, "names", names)
         if not self.names:
             return
         if not isinstance(self.loss, Loss):

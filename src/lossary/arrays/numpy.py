@@ -31,7 +31,7 @@ class _NumPy(Library):
         result = np.asarray(x)
         if result.dtype.kind not in "biuf":
             raise KindError(
-                f"an array of {result.dtype} cannot be read as numbers; convert it to "
+                f"is an array of {result.dtype}, which is no number; convert it to "
                 "a numeric array first, with missing values dropped or masked"
             )
         return result

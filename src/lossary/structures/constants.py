@@ -89,7 +89,7 @@ def best_scalar(loss: Loss, y_true: Any, sample_weight: Any) -> float:
         return LINKS[_KIND_LINKS[loss.form]](weighted_mean(y, w))
     if elicits == "median":
         return weighted_quantile(y, w, 0.5)
-    if elicits == "tau-quantile":
+    if elicits == "tau-quantile" and "tau" in loss.parameters:
         return weighted_quantile(y, w, loss.parameters["tau"])
     return _bisected(_slope(loss, y, w), *_bracket(loss, y))
 
