@@ -14,7 +14,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo browser test lint types docs check bench accuracy lock clean
+.PHONY: help setup demo browser test lint types docs check bench accuracy support lock clean
 
 help:  ## Say what each target does
 	@sed -n 's/^\([a-z]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -35,6 +35,8 @@ bench: $(STAMP)  ## Speed beside the peers, as ratios
 	$(BIN)/python benchmarks/kernels.py
 accuracy: $(STAMP)  ## Worst error per loss, framework and dtype
 	PYTHONPATH=tests $(BIN)/python -W ignore -m laws.accuracy
+support: $(STAMP)  ## Write docs/support.md: what works where, by running it
+	PYTHONPATH=tests $(BIN)/python -W ignore -m laws.support
 clean:  ## Remove what the tools leave behind; keeps .venv and stored studies
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 

@@ -93,7 +93,7 @@ def _adapter(name: str) -> Any:
     try:
         return importlib.import_module(f"lossary.frameworks.{name}")
     except ModuleNotFoundError as error:
-        if error.name != package:
+        if (error.name or "").partition(".")[0] != package:
             raise
         raise MissingExtraError(
             f"to_{name} needs the package {package}, which is not installed; install "

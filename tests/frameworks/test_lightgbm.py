@@ -8,9 +8,10 @@ import joblib
 import lightgbm as lgb
 import numpy as np
 import pytest
+from sklearn.metrics import log_loss, roc_auc_score
 
 import lossary as ls
-from lossary.errors import DomainError
+from lossary.errors import DataError, DomainError, ParameterError
 from lossary.frameworks.lightgbm import Objective, train
 
 PARAMS = {
@@ -26,6 +27,8 @@ WEIGHT = RNG.integers(1, 4, size=600).astype(float)
 
 PARITY = {
     "regression": ("squared_error", SIGNAL + 0.3 * RNG.normal(size=600)),
+    "huber": ("huber(delta=0.5)", SIGNAL + 0.3 * RNG.standard_t(2, size=600)),
+    "cross_entropy": ("binary_cross_entropy", 1 / (1 + np.exp(-SIGNAL))),
     "binary": ("binary_cross_entropy", (RNG.logistic(size=600) < SIGNAL) * 1.0),
     "poisson": ("poisson", RNG.poisson(np.exp(SIGNAL / 2)) * 1.0),
     "tweedie": ("tweedie(power=1.5)", RNG.poisson(np.exp(SIGNAL / 2)) * 1.5),
@@ -40,12 +43,13 @@ def test_equals_the_builtin_objective(builtin, weight):
     params = {**PARAMS, "objective": builtin}
     if builtin == "multiclass":
         params["num_class"] = 3
-    if builtin == "tweedie":
-        params["tweedie_variance_power"] = 1.5
-    theirs = lgb.train(params, lgb.Dataset(X, y, weight=weight), 30).predict(X)
-    ours = train(
-        loss, X, y, sample_weight=weight, params=PARAMS, num_boost_round=30
-    ).predict(X)
+    params |= {"tweedie": {"tweedie_variance_power": 1.5}, "huber": {"alpha": 0.5}}.get(
+        builtin, {}
+    )
+    theirs = lgb.train(params, lgb.Dataset(X, y, weight=weight), 50).predict(X)
+    model = train(loss, X, y, sample_weight=weight, params=PARAMS, num_boost_round=50)
+    assert model.booster.params["objective"] == "none"
+    ours = model.predict(X)
     assert ours.shape == theirs.shape
     np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
 
@@ -82,7 +86,8 @@ def test_a_loss_without_curvature_learns_at_every_scale(loss, tau, scale):
 def test_robust_losses_learn_far_from_their_own_scale(delta):
     y = 100 * PARITY["regression"][1]
     for loss in (ls.huber(delta=delta), ls.log_cosh):
-        model = train(loss, X, y, params=PARAMS)
+        objective = Objective(loss, curvature="majorised")
+        model = train(objective, X, y, params=PARAMS)
         constant = np.full_like(y, loss.best_constant(y))
         assert loss(y, model.predict(X)) < 0.3 * loss(y, constant)
 
@@ -119,6 +124,46 @@ def test_start_and_response_serve_the_scikit_learn_classes():
     np.testing.assert_allclose(
         objective.response(start + model.predict(X)), expected, rtol=1e-12
     )
+
+
+def test_the_stored_trees_predict_raw_scores_by_themselves():
+    y = PARITY["poisson"][1]
+    model = train("poisson", X, y, params=PARAMS, num_boost_round=20)
+    alone = lgb.Booster(model_str=model.booster.model_to_string())
+    np.testing.assert_allclose(np.exp(alone.predict(X)), model.predict(X), rtol=1e-12)
+    assert model.start == pytest.approx(math.log(y.mean()), rel=1e-6)
+
+
+def test_metrics_see_the_response():
+    y, seen = PARITY["binary"][1], {}
+    params = {**PARAMS, "metric": ["binary_logloss", "auc"]}
+    record = lgb.record_evaluation(seen)
+    model = train(
+        "binary_cross_entropy", X, y, params=params, num_boost_round=5,
+        valid=[(X, y)], callbacks=[record],
+    )  # fmt: skip
+    logged = {name: values[-1] for name, values in seen["valid_0"].items()}
+    p = model.predict(X)
+    assert logged["binary_logloss"] == pytest.approx(log_loss(y, p), rel=1e-6)
+    assert logged["auc"] == pytest.approx(roc_auc_score(y, p), rel=1e-6)
+
+
+def test_a_target_of_distributions_trains_class_scores():
+    shares = np.exp(np.column_stack([SIGNAL, -SIGNAL, 0 * SIGNAL]))
+    shares /= shares.sum(axis=1, keepdims=True)
+    p = train("kl_divergence", X, shares, params=PARAMS).predict(X)
+    assert ls.kl_divergence(shares, p, from_logits=False) < 0.02
+
+
+def test_features_that_never_vary_are_an_error_of_ours():
+    with pytest.raises(DataError, match=r"no feature varies.*pass X"):
+        train("poisson", np.zeros((50, 2)), np.ones(50), params=PARAMS)
+
+
+@pytest.mark.parametrize("option", [{"linear_tree": True}, {"boosting": "rf"}])
+def test_what_a_custom_objective_cannot_do_is_said_before_training(option):
+    with pytest.raises(ParameterError, match=rf"poisson .*{next(iter(option))}="):
+        train("poisson", X, PARITY["poisson"][1], params=option)
 
 
 def test_scale_alone_changes_no_tree():

@@ -7,6 +7,7 @@ the loss is steep, sends the scores anywhere.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,10 @@ from lossary.loss import Loss
 
 Array = NDArray[np.float64]
 
-MODES = ("exact", "clipped", "majorised")
-"""Where the curvature comes from, from the most to the least literal."""
+MODES = ("exact", "clipped", "majorised", "unit")
+"""Where the curvature comes from, from the most to the least literal; a loss declares
+one of the first three. The last is 1 per row, for learners that find the length of
+their steps by other means, or that do without."""
 
 TASKS = {
     "label": "binary",
@@ -35,15 +38,20 @@ def task_of(loss: Loss) -> str:
 
 
 def curved(
-    loss: Loss, y: NDArray[Any], z: Array, sample_weight: Array | None = None
+    loss: Loss,
+    y: NDArray[Any],
+    z: Array,
+    sample_weight: Array | None = None,
+    mode: str | None = None,
 ) -> tuple[Array, Array]:
-    """Return gradient and curvature per row, in the loss's own mode."""
-    return _CURVATURES[mode_of(loss)](loss, y, z, sample_weight)
+    """Return gradient and curvature per row, by default in the loss's own mode."""
+    return _CURVATURES[mode or mode_of(loss)](loss, y, z, sample_weight)
 
 
 _STEADY = 0.1  # a curvature below this share of the secant's asks for wild steps
 
 
+@lru_cache(maxsize=256)
 def mode_of(loss: Loss) -> str:
     """Choose the curvature that makes Newton steps safe."""
     if loss.definition.majoriser is not None:
@@ -59,6 +67,21 @@ def mode_of(loss: Loss) -> str:
         steady = (curvature * r >= _STEADY * gradient)[r > 0]
         return "exact" if steady.all() else "majorised"
     return "exact" if (curvature > 0).any() else "clipped"
+
+
+@lru_cache(maxsize=256)
+def kinked(loss: Loss) -> bool:
+    """Say whether the loss is linear on both sides of its target.
+
+    Nothing but the slopes of the two sides then decides which constant is best: it is
+    a quantile.
+    """
+    if not _is_location(loss):
+        return False
+    r = np.concatenate([s * np.geomspace(1e-3, 1e3, 13) for s in (-1.0, 1.0)])
+    y = np.ones_like(r)
+    gradient, curvature = loss.grad_and_hess(y, y + r, check="off")
+    return bool(gradient.any()) and not curvature.any()
 
 
 def _is_location(loss: Loss) -> bool:
@@ -84,7 +107,8 @@ def _clipped(
     if loss.structure.name == "overlap":
         # A mean over images has no gradient per row; give its sum one row's size.
         _, mean = loss.value_and_grad(y, z, sample_weight=w, check="off")
-        gradient = mean * len(z) / (1.0 if w is None else np.where(w > 0, w, 1.0))
+        share = 1.0 if w is None else np.where(w > 0, w, 1.0)
+        gradient = (mean.T * len(z) / share).T
         return gradient, abs(gradient)
     gradient, curvature = loss.grad_and_hess(y, z, check="off")
     floor = abs(gradient)
@@ -102,9 +126,9 @@ def _majorised(
     r = z - y
     # The curvature g/r has a pole at r = 0, where it would pin a row that is right
     # by chance. Below the typical residual, as the gradient weighs rows, it is held.
-    pull = abs(gradient) if w is None else w * abs(gradient)
+    pull = abs(gradient) if w is None else (w * abs(gradient).T).T
     total = float(pull.sum())
-    typical = float(np.dot(pull, abs(r))) / total if total > 0 else 1.0
+    typical = float(np.vdot(pull, abs(r))) / total if total > 0 else 1.0
     typical = max(typical, np.finfo(np.float64).tiny ** 0.5)
     held = np.where(r < 0, -1.0, 1.0) * np.maximum(abs(r), typical)
     at = y + held
@@ -122,8 +146,16 @@ def _evaluate(formula: Any, loss: Loss, y: Array, z: Array) -> Array:
     return np.asarray(run(y, z, *(values[p] for p in formula.params)))
 
 
+def _unit(
+    loss: Loss, y: NDArray[Any], z: Array, w: Array | None
+) -> tuple[Array, Array]:
+    gradient, curvature = loss.grad_and_hess(y, z, check="off")
+    return gradient, np.ones_like(curvature)
+
+
 _CURVATURES: dict[str, Callable[..., tuple[Array, Array]]] = {
     "exact": _exact,
     "clipped": _clipped,
     "majorised": _majorised,
+    "unit": _unit,
 }

@@ -1,125 +1,43 @@
-"""Any loss as a LightGBM objective, with start score, link, weights and curvature.
+"""Any loss in LightGBM, with start score, link, weights and curvature.
 
-LightGBM gives a custom objective raw scores, starts it at zero and returns raw
-scores. `train` closes these gaps; `Objective` is the bare callable for code that
-calls LightGBM itself.
+`LGBMRegressor`, `LGBMClassifier` and `LGBMRanker` are LightGBM's own scikit-learn
+classes with one more parameter, ``loss``; `train` is the counterpart of
+``lightgbm.train``; `Objective` is the bare callable for code that calls LightGBM
+itself.
+
+LightGBM's ``min_sum_hessian_in_leaf`` (``min_child_weight``) counts curvature: it is
+the number of rows times their mean curvature. That is 1 per row for
+``squared_error``, ``huber`` and quantiles, p·(1 - p) for ``binary_cross_entropy``, the
+mean for ``poisson``; for losses with a majorised curvature it is 1 at the start.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from lossary.errors import MissingExtraError
-from lossary.frameworks.objective import Array, Bundle, checked_weight, scale_of
+from lossary.frameworks.lightgbm_estimators import (
+    LGBMClassifier,
+    LGBMRanker,
+    LGBMRegressor,
+)
+from lossary.frameworks.lightgbm_objective import Objective
+from lossary.frameworks.lightgbm_training import Run, explained, lightgbm, setting
+from lossary.frameworks.objective import Array, checked_weight
+from lossary.frameworks.tables import tabled
 
-# LightGBM enlarges the curvature of some objectives of its own, to shorten the steps
-# where the exact one would be too bold: exp(poisson_max_delta_step), by default 0.7.
-_POISSON_DAMPING = math.exp(0.7)
-
-
-@dataclass(frozen=True)
-class Objective:
-    """A loss as a custom objective of LightGBM 4 or newer.
-
-    It serves ``lightgbm.train({"objective": Objective(loss)}, …)`` and
-    ``LGBMRegressor(objective=Objective(loss))``: which of the two is calling shows
-    in the arguments. Weights are applied once, here. Scores are raw: give LightGBM
-    `start` as ``init_score`` and map its predictions by `response`, or use `train`,
-    which does both.
-
-    Parameters
-    ----------
-    loss : str, Loss or a weighted sum of losses
-    scale : float, optional
-        A factor of gradient and curvature. It changes nothing but the meaning of
-        ``min_sum_hessian_in_leaf``, ``lambda_l1``, ``lambda_l2`` and
-        ``min_gain_to_split``: those of LightGBM's "regression" belong to
-        ``Objective("squared_error", scale=0.5)``. By default 1, but where `train`
-        meets a majorised curvature, whose unit is that of the target, it is set so
-        that the mean curvature at the start is 1.
-    damping : float, optional
-        A factor of the curvature alone. By default LightGBM's own: exp(0.7) for
-        ``poisson``, k / (k - 1) for scores of k classes, else 1.
-
-    Examples
-    --------
-    >>> objective = Objective("poisson")
-    >>> gradient, hessian = objective([1.0, 2.0], [0.0, 0.0])
-    >>> gradient.tolist(), hessian.round(2).tolist()
-    ([0.0, -1.0], [2.01, 2.01])
-    """
-
-    loss: Any
-    scale: float | None = None
-    damping: float | None = None
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "loss", self.bundle.loss)
-
-    @cached_property
-    def bundle(self) -> Bundle:
-        """The loss of a raw score, with start, curvature and response."""
-        return Bundle(self.loss)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.loss, self.scale, self.damping)
-
-    def __call__(
-        self, first: Any, second: Any, weight: ArrayLike | None = None
-    ) -> tuple[Array, Array]:
-        """Return gradient and curvature, weighted.
-
-        LightGBM calls ``(scores, dataset)``, its scikit-learn classes call
-        ``(target, scores, weight)``.
-        """
-        if hasattr(second, "get_label"):
-            target, scores, weight = second.get_label(), first, second.get_weight()
-        else:
-            target, scores = first, second
-        z = np.asarray(scores, dtype=np.float64)
-        classes = z.shape[1] if z.ndim == 2 else None
-        y = self.target(target, classes)
-        w = None if weight is None else np.asarray(weight, dtype=np.float64)
-        gradient, curvature = self.bundle.grad_and_hess(y, z, w)
-        factor: Any = 1.0 if self.scale is None else self.scale
-        if w is not None:
-            factor = factor * (w if z.ndim == 1 else w[:, None])
-        return factor * gradient, factor * self._damping(classes) * curvature
-
-    def _damping(self, classes: int | None) -> float:
-        if self.damping is not None:
-            return self.damping
-        if classes is not None:
-            return classes / (classes - 1)
-        return _POISSON_DAMPING if self.bundle.loss.name == "poisson" else 1.0
-
-    def target(self, labels: ArrayLike, n_classes: int | None = None) -> NDArray[Any]:
-        """Encode labels, checked before training, as the loss takes them."""
-        if n_classes is None:
-            return np.asarray(labels, dtype=np.float64)
-        return self.bundle.target(labels, n_classes)
-
-    def start(
-        self,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-        n_classes: int | None = None,
-    ) -> Any:
-        """Return the score that training should start from: the best constant."""
-        target = self.bundle.target(y, n_classes)
-        weight = checked_weight(sample_weight, len(target))
-        return self.bundle.start(target, weight, n_classes)
-
-    def response(self, scores: ArrayLike) -> Array:
-        """Map raw scores to the response scale."""
-        return self.bundle.response(np.asarray(scores, dtype=np.float64))
+__all__ = [
+    "Boosted",
+    "LGBMClassifier",
+    "LGBMRanker",
+    "LGBMRegressor",
+    "Objective",
+    "train",
+]
 
 
 @dataclass(frozen=True)
@@ -129,11 +47,12 @@ class Boosted:
     Attributes
     ----------
     booster : lightgbm.Booster
-        The trees; their raw scores lack `start`.
+        The trees; the first of them hold the start score.
     objective : Objective
         What it was trained with.
     start : float or array, shape (k,)
-        The score before the first tree.
+        The score before the first tree: the best constant, or 0 where LightGBM
+        found the start by itself.
     """
 
     booster: Any
@@ -141,8 +60,8 @@ class Boosted:
     start: Any
 
     def scores(self, X: Any) -> Array:
-        """Return raw scores, start included."""
-        return np.asarray(self.start + self.booster.predict(X), dtype=np.float64)
+        """Return raw scores, shape (n,) or (n, k)."""
+        return np.asarray(self.booster.predict(X, raw_score=True), dtype=np.float64)
 
     def predict(self, X: Any) -> Array:
         """Return predictions on the response scale, such as means or probabilities."""
@@ -166,22 +85,29 @@ def train(
     Parameters
     ----------
     loss : str, Loss, weighted sum or Objective
-    X : array or data frame, shape (n, d)
-    y : array-like, shape (n,)
-        Numbers; 0 and 1; or class numbers from 0.
+    X : array, sparse matrix or data frame, shape (n, d)
+    y : array-like, shape (n,) or (n, k)
+        Numbers; 0 and 1, in several columns for several labels at once; class
+        numbers from 0, or one probability per class.
     sample_weight : array-like, shape (n,), optional
     params : mapping, optional
-        LightGBM's parameters.
+        LightGBM's parameters. Its metrics see predictions on the response scale.
     n_classes : int, optional
         The number of classes, where `y` may lack one.
     valid : sequence of (X, y)
-        Data to evaluate the loss on while training, named ``valid_0``, …: with
-        ``callbacks=[lightgbm.early_stopping(10)]`` training stops on them.
+        Data to evaluate on while training, named ``valid_0``, …: the mean loss, and
+        LightGBM's metrics in `params`. With ``callbacks=[lightgbm.early_stopping(10)]``
+        training stops on them.
 
     Returns
     -------
     Boosted
         Whose ``predict`` is on the response scale.
+
+    Raises
+    ------
+    DomainError
+        For a target that the loss is not defined on, naming rows.
 
     Examples
     --------
@@ -192,65 +118,38 @@ def train(
     >>> bool((model.predict(X) > 0).all())
     True
     """
-    lightgbm = _lightgbm()
     objective = loss if isinstance(loss, Objective) else Objective(loss)
-    bundle = objective.bundle
-    labels = np.asarray(y)
-    if bundle.task == "multiclass" and n_classes is None:
-        n_classes = int(labels.max()) + 1
-    target = bundle.target(labels, n_classes)
-    weight = checked_weight(sample_weight, len(labels))
-    scale = scale_of(bundle, target, weight, n_classes)
-    if objective.scale is None and bundle.mode == "majorised":
-        objective = replace(objective, scale=1 / scale.curvature)
-    start = scale.start
-
-    def dataset(X: Any, y: ArrayLike, w: Any = None, like: Any = None) -> Any:
-        rows = np.broadcast_to(start, (len(np.asarray(y)), *np.shape(start)))
-        return lightgbm.Dataset(
-            X, np.asarray(y), weight=w, init_score=rows.copy(), reference=like
-        )
-
-    options = {**(params or {}), "objective": objective}
-    if n_classes is not None:
-        options["num_class"] = n_classes
-    data = dataset(X, labels, weight)
-    booster = lightgbm.train(
+    bundle, options = objective.bundle, dict(params or {})
+    targets = [np.asarray(target) for target in (y, *(labels for _, labels in valid))]
+    decode, labels = tabled(targets)
+    columns = n_classes if targets[0].ndim == 1 else targets[0].shape[1]
+    if bundle.task == "multiclass" and columns is None:
+        columns = int(labels[0].max()) + 1
+    bundle.target(targets[0], columns)
+    weight = checked_weight(sample_weight, len(labels[0]))
+    names = setting(options, "metric") or []
+    run = Run(
+        objective,
         options,
-        data,
-        num_boost_round,
-        valid_sets=[dataset(*pair, like=data) for pair in valid],
-        feval=_Evaluation(objective) if valid else None,
-        callbacks=list(callbacks),
+        X,
+        [features for features, _ in valid],
+        columns=columns if bundle.task != "regression" else None,
+        decode=decode,
+        metrics=[names] if isinstance(names, str) else names,
     )
-    return Boosted(booster, objective, start)
-
-
-@dataclass(frozen=True)
-class _Evaluation:
-    """The mean loss of a validation set, as LightGBM asks for it."""
-
-    objective: Objective
-
-    def __call__(self, scores: Any, data: Any) -> tuple[str, float, bool]:
-        z = np.asarray(scores, dtype=np.float64)
-        y = self.objective.target(data.get_label(), z.shape[1] if z.ndim == 2 else None)
-        value, _ = self.objective.bundle.value_and_grad(y, z, data.get_weight())
-        return self.objective.bundle.loss.name, value, False
-
-
-def _lightgbm() -> Any:
-    try:
-        import lightgbm
-    except ImportError:
-        raise MissingExtraError(
-            "training with LightGBM needs the package lightgbm, which is not "
-            "installed; install lossary[compare]"
-        ) from None
-    except OSError as error:  # its wheel leaves OpenMP's run time to the system
-        raise MissingExtraError(
-            f"LightGBM is installed and cannot be loaded ({error}); install the "
-            "system's OpenMP library (package libgomp1 on Debian and Ubuntu, libgomp "
-            'on Fedora), or use model="linear"'
-        ) from None
-    return lightgbm
+    data = lightgbm.Dataset(X, labels[0], weight=weight, free_raw_data=False)
+    others = [
+        lightgbm.Dataset(features, codes, reference=data)
+        for (features, _), codes in zip(valid, labels[1:], strict=True)
+    ]
+    with explained():
+        booster = lightgbm.train(
+            run.params,
+            data,
+            num_boost_round,
+            valid_sets=others,
+            feval=run.feval if valid else None,
+            callbacks=[*callbacks, *run.callbacks],
+        )
+    run.finish(booster)
+    return Boosted(booster, run.objective, run.start)

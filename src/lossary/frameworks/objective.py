@@ -131,6 +131,8 @@ class Bundle:
     def target(self, y: ArrayLike, n_classes: int | None = None) -> NDArray[Any]:
         """Check a target, and encode it as the loss takes it.
 
+        Several columns of labels are as many targets of a loss of two classes.
+
         Raises
         ------
         DomainError
@@ -144,9 +146,10 @@ class Bundle:
             kind = term.target
             bad = ~np.isfinite(values) | kind.outside(values)
             if bad.any():
+                rows = np.unique(np.nonzero(bad)[0])
                 raise DomainError(
                     f"{name} takes targets that are {kind.phrase}, but there is "
-                    f"{values[bad][0]:g} in {some_rows(np.flatnonzero(bad))}"
+                    f"{values[bad][0]:g} in {some_rows(rows)}"
                     + (f"; {kind.hint}" if kind.hint else "")
                 )
         return values
@@ -170,7 +173,9 @@ class Bundle:
         sample_weight: Array | None = None,
         n_classes: int | None = None,
     ) -> Any:
-        """Return the best constant score, finite: a number, or one per class."""
+        """Return the best constant score, finite: a number, or one per column."""
+        if self.task != "multiclass" and y.ndim == 2:
+            return np.array([self.start(column, sample_weight) for column in y.T])
         if self.task == "multiclass" and y.ndim == 1 and n_classes is not None:
             y = np.eye(n_classes)[y]  # a class may be missing among these rows
         found = [_best_constant(term, y, sample_weight) for _, term in self.terms]
@@ -193,6 +198,15 @@ class Bundle:
         margin = self.task == "binary" and self.link == "identity"
         return RESPONSES["logit" if margin else self.link](z)
 
+    def value(
+        self, y: NDArray[Any], z: Array, sample_weight: Array | None = None
+    ) -> float:
+        """Return the mean loss."""
+        return sum(
+            factor * float(term(y, z, sample_weight=sample_weight, check="off"))
+            for factor, term in self.terms
+        )
+
     def value_and_grad(
         self, y: NDArray[Any], z: Array, sample_weight: Array | None = None
     ) -> tuple[float, Array]:
@@ -205,15 +219,22 @@ class Bundle:
         return value, gradient
 
     def grad_and_hess(
-        self, y: NDArray[Any], z: Array, sample_weight: Array | None = None
+        self,
+        y: NDArray[Any],
+        z: Array,
+        sample_weight: Array | None = None,
+        mode: str | None = None,
     ) -> tuple[Array, Array]:
-        """Return gradient and declared curvature per row.
+        """Return gradient and curvature per row, by default in the declared mode.
 
         They are not multiplied by the weights, which only say what is typical.
         """
         parts = [
-            (factor, *curved(term, y, z, sample_weight)) for factor, term in self.terms
+            (factor, *curved(term, y, z, sample_weight, mode))
+            for factor, term in self.terms
         ]
+        if len(parts) == 1 and parts[0][0] == 1:
+            return parts[0][1:]
         gradient, curvature = (
             sum(f * g for f, g, _ in parts),
             sum(f * h for f, _, h in parts),

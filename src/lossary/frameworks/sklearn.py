@@ -1,6 +1,6 @@
-"""scikit-learn estimators: linear models trained on any loss.
+"""scikit-learn: linear models trained on any loss, and any loss as a scorer.
 
-Both minimise ::
+The estimators minimise ::
 
     mean loss(y, X @ coef + intercept) + alpha * penalty(coef)
 
@@ -13,182 +13,43 @@ where the mean is Σ w·l / Σ w and the penalty is ``Σ|coef|`` ("l1") or ``Σ 
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
+from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.utils import compute_class_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import (
-    _check_sample_weight,
-    check_is_fitted,
-    validate_data,
-)
+from sklearn.utils.validation import _check_sample_weight
 
-from lossary.errors import DataError, ParameterError, nearest
-from lossary.frameworks.objective import Array, Bundle, Scale, scale_of
-from lossary.frameworks.solvers import (
-    DESCENTS,
-    SOLVERS,
-    Problem,
-    Solution,
-    descend,
-    lbfgs,
-)
+from lossary.errors import DataError, ParameterError
+from lossary.frameworks.linear import LinearModel, learns_in_parts
+from lossary.frameworks.objective import Array, Bundle
+from lossary.frameworks.scoring import Metric, Scorer, to_scorer
 
-PENALTIES = (None, "l1", "l2")
+__all__ = ["LossClassifier", "LossRegressor", "Metric", "Scorer", "to_scorer"]
 
 
-class _LinearModel(BaseEstimator):  # type: ignore[misc]
-    """What regressor and classifier share: parameters, problem, solution."""
-
-    def __init__(
-        self,
-        loss: Any,
-        *,
-        penalty: str | None = None,
-        alpha: float = 1.0,
-        fit_intercept: bool = True,
-        solver: str = "lbfgs",
-        max_iter: int | None = None,
-        tol: float = 1e-6,
-        learning_rate: float | None = None,
-        batch_size: int = 32,
-        random_state: Any = None,
-    ) -> None:
-        self.loss = loss
-        self.penalty = penalty
-        self.alpha = alpha
-        self.fit_intercept = fit_intercept
-        self.solver = solver
-        self.max_iter = max_iter
-        self.tol = tol
-        self.learning_rate = learning_rate
-        self.batch_size = batch_size
-        self.random_state = random_state
-
-    def _check_parameters(self) -> None:
-        if self.penalty not in PENALTIES:
-            raise ParameterError(
-                f"penalty must be None, 'l1' or 'l2', got {self.penalty!r}"
-            )
-        if self.solver not in SOLVERS:
-            raise ParameterError(
-                f"solver={self.solver!r} is not known; "
-                + nearest(str(self.solver), SOLVERS)
-            )
-        for name, low in (("alpha", 0), ("tol", 0), ("max_iter", 1), ("batch_size", 1),
-                          ("learning_rate", 0)):  # fmt: skip
-            value = getattr(self, name)
-            if value is not None and not value >= low:
-                raise ParameterError(f"{name} must be at least {low}, got {value!r}")
-
-    def _fit(
-        self, X: Array, y: Any, weight: Any, bundle: Bundle, k: int | None = None
-    ) -> None:
-        """Solve, and set the fitted attributes; `k` is the number of score columns."""
-        self._check_parameters()
-        if weight is not None:
-            weight = _check_sample_weight(weight, X, dtype=float)
-        target = bundle.target(y, k)
-        scale = scale_of(bundle, target, weight, k)
-        centre, size = _moments(X, weight, self.fit_intercept)
-        problem = self._problem(X, target, weight, bundle, scale, centre, size)
-        solution = self._solve(problem)
-        theta = problem.spread * solution.theta
-        coef = (theta[: len(size)] / size[:, None]).T
-        start = np.broadcast_to(np.asarray(problem.start), (len(coef),))
-        offset = theta[-1] if self.fit_intercept else 0.0
-        self.coef_ = coef
-        self.intercept_ = start + offset - coef @ centre
-        self.loss_ = bundle.loss
-        self.n_iter_ = solution.iterations
-        self.converged_ = solution.converged
-        self.objective_ = problem.value(solution.theta) / problem.factor
-        if not solution.converged:
-            warnings.warn(
-                f"{self.solver} did not converge on {bundle.loss!r} in "
-                f"{solution.iterations} iterations; raise max_iter",
-                ConvergenceWarning,
-                stacklevel=3,
-            )
-
-    def _problem(
-        self, X: Array, y: Any, w: Any, bundle: Bundle, scale: Scale, centre: Array,
-        size: Array,
-    ) -> Problem:  # fmt: skip
-        factor = 1 / (scale.slope * scale.spread)
-        columns = (X - centre) / size
-        strength = np.zeros((2, len(size) + self.fit_intercept, 1))
-        if self.fit_intercept:
-            columns = np.column_stack([columns, np.ones(len(X))])
-        if self.penalty is not None:
-            order = 1 if self.penalty == "l1" else 2
-            units = (scale.spread / size) ** order
-            strength[order - 1, : len(size), 0] = factor * self.alpha * units
-        return Problem(
-            bundle, columns, y, w,
-            start=scale.start if self.fit_intercept else np.zeros_like(scale.start),
-            spread=scale.spread, factor=factor, l1=strength[0], l2=strength[1],
-            outputs=np.size(scale.start),
-        )  # fmt: skip
-
-    def _solve(self, problem: Problem) -> Solution:
-        if self.solver == "lbfgs":
-            return lbfgs(problem, self.max_iter or 1000, self.tol)
-        descent = DESCENTS[self.solver]
-        seed = check_random_state(self.random_state).randint(2**31)
-        return descend(
-            problem,
-            descent,
-            max_iter=self.max_iter or descent.max_iter,
-            tol=self.tol,
-            learning_rate=self.learning_rate,
-            batch_size=self.batch_size,
-            rng=np.random.default_rng(seed),
-        )
-
-    def raw_scores(self, X: Any) -> Array:
-        """Return what the loss was trained on: shape (n,), or (n, k) of k classes."""
-        check_is_fitted(self)
-        X = validate_data(self, X, reset=False, dtype=np.float64)
-        several = Bundle(self.loss_).task == "multiclass"
-        z: Array = X @ np.atleast_2d(self.coef_).T + self.intercept_
-        return z if several else z[:, 0]
-
-
-def _moments(X: Array, w: Any, centred: bool) -> tuple[Array, Array]:
-    """Return what is taken off the columns and what they are divided by.
-
-    It conditions the problem and does not change it: the intercept is free, and the
-    penalty is on the coefficients of the columns as they came.
-    """
-    centre = np.average(X, axis=0, weights=w) if centred else np.zeros(X.shape[1])
-    size = np.sqrt(np.average((X - centre) ** 2, axis=0, weights=w))
-    # A constant column is zero up to rounding once it is centred.
-    constant = size <= 1e-12 * np.maximum(abs(centre), np.finfo(float).tiny)
-    return centre, np.where(constant, 1.0, size)
-
-
-class LossRegressor(RegressorMixin, _LinearModel):  # type: ignore[misc]
+class LossRegressor(RegressorMixin, LinearModel):  # type: ignore[misc]
     """A linear regression trained on any loss.
 
     Parameters
     ----------
-    loss : str, Loss or weighted sum, default "squared_error"
-        A regression loss, as `lossary.get` takes it.
+    loss : str, Loss or weighted sum, optional
+        A regression loss, as `lossary.get` takes it; "squared_error" by default.
     penalty : {None, "l1", "l2"}
     alpha : float, default 1.0
         Strength of the penalty; see the module.
     fit_intercept : bool, default True
-    solver : {"lbfgs", "gd", "sgd", "rmsprop", "adam"}
-        L-BFGS through SciPy; gradient descent on all rows; or on batches. Losses with
+    solver : {"auto", "newton-cholesky", "interior-point", "lbfgs", "gd", "sgd", \
+"rmsprop", "adam"}
+        "auto" takes the interior point for losses of two straight lines, Newton's
+        method for other convex losses of up to 1000 columns, and else L-BFGS, which is
+        SciPy's. "gd" descends on all rows, the last three on batches. Losses with
         kinks are fine for all of them.
     max_iter : int, optional
-        Steps of L-BFGS (1000), passes over the rows of gd (1000) and others (200).
+        Steps (100; 1000 of L-BFGS), or passes over the rows: of gd (1000), of others
+        (200).
     tol : float, default 1e-6
         Largest gradient at the solution, where the loss is scaled to have a mean one
         of 1 at its best constant.
@@ -205,6 +66,8 @@ class LossRegressor(RegressorMixin, _LinearModel):  # type: ignore[misc]
     loss_ : Loss
     objective_ : float
         The minimum: mean loss and penalty.
+    solver_ : str
+        The solver that ran.
     n_iter_ : int
     converged_ : bool
 
@@ -215,42 +78,49 @@ class LossRegressor(RegressorMixin, _LinearModel):  # type: ignore[misc]
     >>> y = 3 * X[:, 0] + 1
     >>> y[7] = 500.0
     >>> model = LossRegressor("absolute_error").fit(X, y)
-    >>> model.coef_.round(3), model.intercept_.round(3)
-    (array([3.]), np.float64(1.0))
+    >>> model.coef_.round(3), round(model.intercept_, 3)
+    (array([3.]), 1.0)
     """
 
-    def __init__(
-        self,
-        loss: Any = "squared_error",
-        *,
-        penalty: str | None = None,
-        alpha: float = 1.0,
-        fit_intercept: bool = True,
-        solver: str = "lbfgs",
-        max_iter: int | None = None,
-        tol: float = 1e-6,
-        learning_rate: float | None = None,
-        batch_size: int = 32,
-        random_state: Any = None,
-    ) -> None:
-        super().__init__(
-            loss, penalty=penalty, alpha=alpha, fit_intercept=fit_intercept,
-            solver=solver, max_iter=max_iter, tol=tol, learning_rate=learning_rate,
-            batch_size=batch_size, random_state=random_state,
-        )  # fmt: skip
-
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> LossRegressor:
-        """Fit the coefficients; X has shape (n, d) and y has shape (n,)."""
-        X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
-        bundle = Bundle(self.loss)
+        """Fit the coefficients.
+
+        Parameters
+        ----------
+        X : array or sparse matrix, shape (n, d)
+        y : array, shape (n,)
+        sample_weight : array, shape (n,), optional
+            At least 0; 0 removes a row.
+        """
+        X, y = self._checked(X, y, y_numeric=True)
+        self._fit(X, y, sample_weight, self._bundle())
+        self._flatten()
+        return self
+
+    @available_if(learns_in_parts)  # type: ignore[untyped-decorator]
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> LossRegressor:
+        """Pass once over some rows; the first call sets the scale of the problem.
+
+        It exists for the solvers "sgd", "rmsprop" and "adam". The rate falls with the
+        square root of the calls.
+        """
+        first = not hasattr(self, "_progress")
+        X, y = self._checked(X, y, reset=first, y_numeric=True)
+        self._partial_fit(X, y, sample_weight, self._bundle(), None, first)
+        self._flatten()
+        return self
+
+    def _bundle(self) -> Bundle:
+        bundle = Bundle("squared_error" if self.loss is None else self.loss)
         if bundle.task != "regression":
             raise ParameterError(
                 f"{bundle.loss!r} is a loss of classes; use LossClassifier, or a loss "
                 "of a real target such as 'squared_error'"
             )
-        self._fit(X, y, sample_weight, bundle)
-        self.coef_, self.intercept_ = self.coef_[0], self.intercept_[0]
-        return self
+        return bundle
+
+    def _flatten(self) -> None:
+        self.coef_, self.intercept_ = self.coef_[0], float(self.intercept_[0])
 
     def predict(self, X: Any) -> Array:
         """Predict on the response scale: a mean, a median, …; shape (n,)."""
@@ -264,7 +134,7 @@ def _gives_probabilities(model: LossClassifier) -> bool:
     return loss is None or Bundle(loss).calibrated
 
 
-class LossClassifier(ClassifierMixin, _LinearModel):  # type: ignore[misc]
+class LossClassifier(ClassifierMixin, LinearModel):  # type: ignore[misc]
     """A linear classifier trained on any loss.
 
     Parameters
@@ -275,13 +145,16 @@ class LossClassifier(ClassifierMixin, _LinearModel):  # type: ignore[misc]
     penalty, alpha, fit_intercept, solver, max_iter, tol, learning_rate, batch_size, \
 random_state
         As for `LossRegressor`.
+    class_weight : mapping or "balanced", optional
+        What the rows of each class weigh, beside their own weights; "balanced" gives
+        every class the same total.
 
     Attributes
     ----------
     classes_ : array, shape (k,)
     coef_ : array, shape (1, d) or (k, d)
     intercept_ : array, shape (1,) or (k,)
-    loss_, objective_, n_iter_, converged_
+    loss_, objective_, solver_, n_iter_, converged_
         As for `LossRegressor`.
 
     Examples
@@ -300,30 +173,93 @@ random_state
         penalty: str | None = None,
         alpha: float = 1.0,
         fit_intercept: bool = True,
-        solver: str = "lbfgs",
+        solver: str = "auto",
         max_iter: int | None = None,
         tol: float = 1e-6,
         learning_rate: float | None = None,
         batch_size: int = 32,
         random_state: Any = None,
+        class_weight: Any = None,
     ) -> None:
         super().__init__(
             loss, penalty=penalty, alpha=alpha, fit_intercept=fit_intercept,
             solver=solver, max_iter=max_iter, tol=tol, learning_rate=learning_rate,
             batch_size=batch_size, random_state=random_state,
         )  # fmt: skip
+        self.class_weight = class_weight
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> LossClassifier:
-        """Fit the coefficients; X has shape (n, d), y holds n class labels."""
-        X, y = validate_data(self, X, y, dtype=np.float64)
+        """Fit the coefficients.
+
+        Parameters
+        ----------
+        X : array or sparse matrix, shape (n, d)
+        y : array, shape (n,)
+            Class labels, numbers or text.
+        sample_weight : array, shape (n,), optional
+            At least 0; 0 removes a row.
+        """
+        X, y = self._checked(X, y)
         check_classification_targets(y)
-        self.classes_, codes = np.unique(y, return_inverse=True)
+        self.classes_ = np.unique(y)
+        self._fit(X, *self._encoded(X, y, sample_weight))
+        if len(self.intercept_) > 1:
+            self.intercept_ -= self.intercept_.mean()  # only differences count
+        return self
+
+    @available_if(learns_in_parts)  # type: ignore[untyped-decorator]
+    def partial_fit(
+        self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
+    ) -> LossClassifier:
+        """Pass once over some rows; the first call names all `classes`.
+
+        It exists for the solvers "sgd", "rmsprop" and "adam". The rate falls with the
+        square root of the calls.
+        """
+        first = not hasattr(self, "_progress")
+        X, y = self._checked(X, y, reset=first)
+        check_classification_targets(y)
+        if first and classes is None:
+            raise ParameterError(
+                "the first partial_fit needs classes=, the labels of all classes, "
+                "since these rows may lack some"
+            )
+        if self.class_weight == "balanced":
+            raise ParameterError(
+                "class_weight='balanced' needs all rows, and partial_fit sees some; "
+                "pass a mapping from class to weight"
+            )
+        if classes is not None:
+            given = np.unique(classes)
+            if not first and not np.array_equal(given, self.classes_):
+                raise ParameterError(
+                    f"classes={given.tolist()} are not those of the first partial_fit, "
+                    f"{self.classes_.tolist()}; leave them out from the second call on"
+                )
+            self.classes_ = given
+        self._partial_fit(X, *self._encoded(X, y, sample_weight), first)
+        return self
+
+    def _encoded(
+        self, X: Any, y: Any, sample_weight: Any
+    ) -> tuple[Any, Any, Bundle, int | None]:
+        """Return class numbers, weights, the loss, and the number of score columns."""
         k = len(self.classes_)
         if k < 2:
             raise DataError(
                 "a classifier needs at least 2 classes, but the target holds 1 class: "
                 f"{self.classes_[0]!r}"
             )
+        codes = np.searchsorted(self.classes_, y)
+        codes[codes == k] = 0
+        if (self.classes_[codes] != y).any():
+            strange = np.unique(y[self.classes_[codes] != y]).tolist()
+            raise DataError(
+                f"the target holds {strange}, which are not among the classes "
+                f"{self.classes_.tolist()}; name all classes in the first partial_fit"
+            )
+        if self.class_weight is not None:
+            sample_weight = self._class_weighted(X, y, codes, sample_weight)
         default = "binary_cross_entropy" if k == 2 else "cross_entropy"
         bundle = Bundle(default if self.loss is None else self.loss)
         several = bundle.task == "multiclass"
@@ -332,8 +268,17 @@ random_state
                 f"{bundle.loss!r} is not a loss of {k} classes; use a loss such as "
                 f"{default!r}"
             )
-        self._fit(X, codes, sample_weight, bundle, k if several else None)
-        return self
+        return codes, sample_weight, bundle, k if several else None
+
+    def _class_weighted(self, X: Any, y: Any, codes: Any, sample_weight: Any) -> Array:
+        weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
+        if isinstance(self.class_weight, str) and self.class_weight == "balanced":
+            totals = np.bincount(codes, weight, len(self.classes_))
+            present = np.where(totals > 0, totals, 1.0)
+            each = weight.sum() / (len(totals) * present)
+        else:
+            each = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
+        return np.asarray(weight * each[codes])
 
     def decision_function(self, X: Any) -> Array:
         """Return raw scores: shape (n,) for two classes, else (n, k)."""

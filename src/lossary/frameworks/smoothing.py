@@ -71,15 +71,27 @@ def smoothed(loss: Any, width: float) -> Any:
     >>> smoothed(ls.squared_error, 0.1) is None
     True
     """
-    terms = [(factor, _smooth(term)) for factor, term in terms_of(loss)]
-    if not any(_WIDTH in term.parameters for _, term in terms):
+    if not bends(loss):
         return None
+    terms = [(factor, _smooth(term)) for factor, term in terms_of(loss)]
     return combine(
         [
             (f, term.bind(**{_WIDTH: width}) if _WIDTH in term.parameters else term)
             for f, term in terms
         ]
     )
+
+
+def bends(loss: Any) -> bool:
+    """Say whether a formula has what kinks are made of: abs, maximum, where …
+
+    Examples
+    --------
+    >>> import lossary as ls
+    >>> bends(ls.huber), bends(ls.poisson)
+    (True, False)
+    """
+    return any(_WIDTH in _smooth(term).parameters for _, term in terms_of(loss))
 
 
 @lru_cache(maxsize=64)

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from lossary.emit.numba import straight_line
 from lossary.expr.formula import Formula
 from lossary.kernels import threads
 from lossary.kernels.cache import load
@@ -20,6 +19,7 @@ from lossary.kernels.printing import (
     Scale,
     Totals,
     What,
+    coded,
     flat,
     indented,
     prepared,
@@ -71,7 +71,7 @@ def kernel(
 """
 
 # What a label's row needs of the formula is evaluated in float64, once per row.
-LABELS = """\
+ODDS = """\
             for r in range(count):
                 here, label = slice(r * classes, (r + 1) * classes), targets[row + r]
                 known = 0 <= label < classes
@@ -94,7 +94,12 @@ LABELS = """\
             for r in range(count):
                 {target}, {score} = 1.0, ahead[r] - log_of(others[r])
 {lines}
-                values[r], slope[r] = {value}, {gradient}
+                values[r], slope[r] = {first}, {second}
+"""
+
+LABELS = (
+    ODDS
+    + """\
             for r in range(count):
                 w = np.float64(shares[r])
                 removed = w == 0.0
@@ -112,6 +117,34 @@ LABELS = """\
                     if 0 <= targets[row + r] < classes:
                         filled[targets[row + r]] = own
 """
+)
+
+# Gradient a and curvature c of the true class are chained to the others, of share r
+# each: -a·r and c·r² - a·r·(1 - r), where 1 - r of the largest is the sum of the rest.
+# Curvatures go below the gradients, into rows of their own.
+CURVED = (
+    ODDS
+    + """\
+            for r in range(count):
+                own, bend, mass = values[r], slope[r], others[r]
+                inverse = 1.0 / mass if mass != 0.0 else 0.0 * own
+                beside = work[r * classes : (r + 1) * classes]
+                leader, rest = 0, 0.0
+                for k in range(1, classes):
+                    leader = k if beside[k] > beside[leader] else leader
+                for k in range(classes):
+                    rest += 0.0 if k == leader else np.float64(beside[k])
+                filled, bent = slopes[row + r], slopes[rows + row + r]
+                for k in range(classes):
+                    part = np.float64(beside[k]) * inverse
+                    miss = rest * inverse if k == leader else 1.0 - part
+                    filled[k] = real(-own * part)
+                    bent[k] = real(bend * part * part - own * part * miss)
+                if 0 <= targets[row + r] < classes:
+                    filled[targets[row + r]] = real(own)
+                    bent[targets[row + r]] = real(bend)
+"""
+)
 
 # A distribution's formula is evaluated once per class, in the dtype of the scores.
 DISTRIBUTION = """\
@@ -131,8 +164,8 @@ DISTRIBUTION = """\
             for i in range(items):
                 {target}, {score} = given[i], work[i] - log_of(miss[i])
 {lines}
-                values[i] = {value}
-                bent[i] = {gradient}
+                values[i] = {first}
+                bent[i] = {second}
             for r in range(count):
                 w, here = np.float64(shares[r]), slice(r * classes, (r + 1) * classes)
                 if w == 0.0:
@@ -153,7 +186,9 @@ BUFFERS = {
 }
 
 
-def printed(formula: Formula, labels: bool, dtype: str) -> str:
+def printed(
+    formula: Formula, labels: bool, dtype: str, what: What = "value_and_grad"
+) -> str:
     """Print the module of one kernel.
 
     Parameters
@@ -164,21 +199,24 @@ def printed(formula: Formula, labels: bool, dtype: str) -> str:
         Whether the target is a class number per row, or a distribution over classes.
     dtype
         ``"float32"`` or ``"float64"``.
+    what
+        ``"value_and_grad"``, or ``"grad_and_hess"`` of class numbers.
     """
     if labels:
         formula = formula.at(**{formula.inputs[0]: 1.0})
-    code = straight_line(formula.value, formula.gradient)
+    code = coded(formula, what)
     precision = "float64" if labels else dtype
     size = "step" if labels else "step * classes"
     buffers = [f"{b} = np.empty({size}, np.{precision})" for b in BUFFERS[labels]]
     target, score = formula.inputs
-    value, gradient = code.results
-    body = (LABELS if labels else DISTRIBUTION).format(
+    first, second = code.results
+    template = CURVED if what == "grad_and_hess" else LABELS
+    body = (template if labels else DISTRIBUTION).format(
         target=target,
         score=score,
         lines=indented(code.lines, 4),
-        value=value,
-        gradient=gradient,
+        first=first,
+        second=second,
     )
     text = KERNEL.format(
         dtype=dtype,
@@ -192,8 +230,10 @@ def printed(formula: Formula, labels: bool, dtype: str) -> str:
     return printed_header(code, precision) + text
 
 
-_kernels: dict[tuple[Formula, bool, str], Callable[..., Any]] = {}
-_served: set[tuple[Formula, bool, str]] = set()
+Key = tuple[Formula, bool, str, What]
+
+_kernels: dict[Key, Callable[..., Any]] = {}
+_served: set[Key] = set()
 
 
 def ready(
@@ -203,15 +243,19 @@ def ready(
 
     One kernel gives the value alone and the value with its gradient.
     """
-    seen = (formula, labels, np.dtype(dtype).name) in _served
-    return seen and what != "grad_and_hess"
+    return (formula, labels, np.dtype(dtype).name, _pass(what)) in _served
 
 
-def _kernel(formula: Formula, labels: bool, dtype: str) -> Callable[..., Any]:
-    key = (formula, labels, dtype)
+def _pass(what: What) -> What:
+    return "grad_and_hess" if what == "grad_and_hess" else "value_and_grad"
+
+
+def _kernel(key: Key) -> Callable[..., Any]:
     if key not in _kernels:
+        _, labels, dtype, what = key
         kind = "labels" if labels else "distribution"
-        _kernels[key] = load(printed(*key), f"rows_{kind}_{dtype}")
+        curved = "_curved" if what == "grad_and_hess" else ""
+        _kernels[key] = load(printed(*key), f"rows_{kind}{curved}_{dtype}")
     return _kernels[key]
 
 
@@ -272,6 +316,19 @@ def value_and_grad(
     return _run(formula, params, target, z, (weight, keep), scale, out), out
 
 
+def grad_and_hess(
+    formula: Formula, params: Sequence[float], target: Any, z: Any
+) -> tuple[Any, Any]:
+    """Return gradient and diagonal curvature in the class scores, of class numbers.
+
+    Parameters are those of `value_and_grad`.
+    """
+    z = tidy(z)
+    both = np.empty((2, *z.shape), z.dtype)
+    _run(formula, params, target, z, (None, None), 1.0, both, "grad_and_hess")
+    return both[0], both[1]
+
+
 def _run(
     formula: Formula,
     params: Sequence[float],
@@ -280,18 +337,19 @@ def _run(
     counting: tuple[Any, Any],
     scale: Scale,
     gradient: Any,
+    what: What = "value_and_grad",
 ) -> Totals:
     classes, labels = z.shape[-1], np.ndim(target) < z.ndim
-    _served.add((formula, labels, z.dtype.name))
+    _served.add((formula, labels, z.dtype.name, what))
     formula, params = settled(formula, tuple(params))
     targets = flat(target, np.int64 if labels else z.dtype)
     scores, slopes = z.reshape(-1, classes), gradient.reshape(-1, classes)
     weight, keep = prepared(*counting, z.dtype)
     denominator, count = weigh(weight, keep, scores.shape[0])
     factor = scale(denominator, count) if callable(scale) else scale
-    kernel = _kernel(formula, labels, z.dtype.name)
+    kernel = _kernel((formula, labels, z.dtype.name, what))
     seen = formula.at(**{formula.inputs[0]: 1.0}) if labels else formula
-    uniforms = uniform_values(seen, straight_line(seen.value, seen.gradient), params)
+    uniforms = uniform_values(seen, coded(seen, what), params)
     step = max(1, 4 * BLOCK // classes)
     size = step * max(1, CHUNK // (step * classes))
     chunks = -(-scores.shape[0] // size)

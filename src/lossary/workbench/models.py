@@ -259,7 +259,7 @@ def _train_lightgbm(task: Task, settings: Mapping[str, Any]) -> Trained:
     factor = 1 / task.scale.curvature
     params = {k: v for k, v in settings.items() if k != "n_estimators"}
     model = train(
-        Objective(task.bundle.loss, scale=factor),
+        Objective(task.bundle.loss, scale=factor, curvature=task.bundle.mode),
         _plainly_named(task.X),
         task.y,
         sample_weight=task.weight,
