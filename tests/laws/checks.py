@@ -330,7 +330,7 @@ def booster(module: str, family: str) -> dict[str, Check]:
 
         model, X, y = fitted(loss)
         bundle = Bundle(loss)
-        if not hasattr(model, "predict_proba") and _classes(loss):
+        if not bundle.calibrated:
             assert np.mean(model.predict(X) == y) > np.mean(y == np.median(y))
             return
         p = predicted(model, X)
