@@ -48,7 +48,7 @@ class Combination(Conversions):
 
     def __repr__(self) -> str:
         return " + ".join(
-            repr(loss) if factor == 1 else f"{factor:g}*{loss!r}"
+            repr(loss) if factor == 1 else f"{_digits(factor)}*{loss!r}"
             for factor, loss in self.terms
         )
 
@@ -148,6 +148,12 @@ class CombinedSums:
         """Return the weighted sum of the terms' means."""
         pairs = zip(self.factors, self.parts, strict=True)
         return sum(factor * part.mean(empty) for factor, part in pairs)
+
+
+def _digits(factor: float) -> str:
+    """Write a number as short as it may be without becoming another."""
+    short = f"{factor:g}"
+    return short if float(short) == factor else repr(factor)
 
 
 def terms_of(loss: Loss | Combination) -> Sequence[Term]:

@@ -78,8 +78,8 @@ class Definition:
 
     Attributes
     ----------
-    name, doc, family : str
-        Its name, its documentation, and the file it lives in.
+    name, doc, family, module : str
+        Its name, its documentation, and the file and the module it lives in.
     structure : Structure
         What it sees.
     target : str
@@ -106,6 +106,7 @@ class Definition:
     majoriser: Formula | None = None
     doc: str = ""
     family: str = ""
+    module: str = ""
 
     def __hash__(self) -> int:
         return hash((self.name, self.family, tuple(self.forms)))

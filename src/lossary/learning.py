@@ -7,7 +7,6 @@ interval, and the loss the negative log-likelihood that learning needs.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -85,9 +84,7 @@ class Learning:
         """Return the parameters, inside their intervals, of raw arrays."""
         return {name: _inside(raw[name], self._interval(name)) for name in self.names}
 
-    def __call__(
-        self, y_true: Any, y_pred: Any, raw: Any, **options: Any
-    ) -> Any:
+    def __call__(self, y_true: Any, y_pred: Any, raw: Any, **options: Any) -> Any:
         """Compute the loss at raw values, through which gradients flow.
 
         Options are those of a loss's call. A pointwise loss comes as the negative
@@ -97,9 +94,7 @@ class Learning:
             return self.loss(y_true, y_pred, **options)
         return self.objective(y_true, y_pred, **self.parameters(raw), **options)
 
-    def sums(
-        self, y_true: Any, y_pred: Any, raw: Any, **options: Any
-    ) -> Any:
+    def sums(self, y_true: Any, y_pred: Any, raw: Any, **options: Any) -> Any:
         """Return what merges, at raw values; as `Loss.sums`."""
         if not self.names:
             return self.loss.sums(y_true, y_pred, **options)

@@ -44,7 +44,7 @@ class Signature:
         """Say whether two shapes agree with the signature."""
         own, other = self.named
         if "*" not in self.text:  # as many axes as are named
-            same = target == prediction and len(target) == own + 1
+            same = _may_equal(target, prediction) and len(target) == own + 1
             return same and own == other
         if len(target) < own or len(prediction) < other:
             return False
@@ -62,7 +62,7 @@ def _may_equal(one: Shape, other: Shape) -> bool:
     if one == other:
         return True
     return len(one) == len(other) and all(
-        a == b or a is None or b is None for a, b in zip(one, other, strict=True)
+        a == b or None in (a, b) for a, b in zip(one, other, strict=True)
     )
 
 

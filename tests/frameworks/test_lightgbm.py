@@ -11,8 +11,11 @@ import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
 import lossary as ls
-from lossary.errors import DataError, DomainError, ParameterError
+from lossary.errors import DataError, DomainError, ParameterError, ShapeError
 from lossary.frameworks.lightgbm import Objective, train
+
+# LightGBM 4.6 names the columns of an array, and newer scikit-learn misses the names.
+pytestmark = pytest.mark.filterwarnings("ignore:X does not have valid feature names")
 
 PARAMS = {
     "verbosity": -1,
@@ -47,7 +50,10 @@ def test_equals_the_builtin_objective(builtin, weight):
         builtin, {}
     )
     theirs = lgb.train(params, lgb.Dataset(X, y, weight=weight), 50).predict(X)
-    model = train(loss, X, y, sample_weight=weight, params=PARAMS, num_boost_round=50)
+    objective = Objective(loss)  # as it is, where LightGBM has a faster one as well
+    model = train(
+        objective, X, y, sample_weight=weight, params=PARAMS, num_boost_round=50
+    )
     assert model.booster.params["objective"] == "none"
     ours = model.predict(X)
     assert ours.shape == theirs.shape
@@ -155,6 +161,24 @@ def test_a_target_of_distributions_trains_class_scores():
     assert ls.kl_divergence(shares, p, from_logits=False) < 0.02
 
 
+@pytest.mark.parametrize(
+    ("loss", "y", "error", "words"),
+    [
+        ("huber", SIGNAL[:, None], ShapeError, r"\(600, 1\); pass one column"),
+        (
+            "kl_divergence",
+            np.ones((600, 3)),
+            DomainError,
+            "sum to 1, but not in rows 0",
+        ),
+        ("cross_entropy", SIGNAL, DomainError, "class numbers from 0"),
+    ],
+)
+def test_a_target_of_the_wrong_form_is_said(loss, y, error, words):
+    with pytest.raises(error, match=words):
+        train(loss, X, y, params=PARAMS)
+
+
 def test_features_that_never_vary_are_an_error_of_ours():
     with pytest.raises(DataError, match=r"no feature varies.*pass X"):
         train("poisson", np.zeros((50, 2)), np.ones(50), params=PARAMS)
@@ -164,6 +188,18 @@ def test_features_that_never_vary_are_an_error_of_ours():
 def test_what_a_custom_objective_cannot_do_is_said_before_training(option):
     with pytest.raises(ParameterError, match=rf"poisson .*{next(iter(option))}="):
         train("poisson", X, PARITY["poisson"][1], params=option)
+
+
+@pytest.mark.parametrize(
+    ("loss", "objective"),
+    [("squared_error", "regression"), ("huber(delta=2)", "huber"),
+     ("absolute_error", "regression_l1"), ("pinball(tau=0.3)", "quantile")],
+)  # fmt: skip
+def test_what_lightgbm_trains_faster_it_trains_itself(loss, objective):
+    y = PARITY["regression"][1]
+    model = train(loss, X, y, params=PARAMS, num_boost_round=5)
+    assert model.booster.params["objective"] == objective
+    assert (model.predict(X) == model.scores(X)).all()
 
 
 def test_scale_alone_changes_no_tree():

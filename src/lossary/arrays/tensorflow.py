@@ -96,7 +96,8 @@ class _TensorFlow(Library):
     def sized(self, x: Any, sizes: tuple[Any, ...], sentence: str) -> Any:
         if not any(tf.is_tensor(n) for n in (*self.sizes(x), *sizes)):
             return x
-        found, wanted = tf.shape(x, out_type=tf.int64), tf.cast(tf.stack(sizes), tf.int64)
+        found = tf.shape(x, out_type=tf.int64)
+        wanted = tf.cast(tf.stack(sizes), tf.int64)
         check = tf.debugging.assert_equal(found, wanted, message=sentence)
         with tf.control_dependencies([check]):
             # XLA leaves assertions out, but not the impossible reshape.
@@ -169,8 +170,8 @@ class _TensorFlow(Library):
 
             return run(*inputs, *params), pull
 
-        result: Callable[..., Any] = items
-        return result
+        # A variable that it reads by itself would need a gradient of its own.
+        return lambda *inputs: items(*map(tf.convert_to_tensor, inputs))
 
 
 LIBRARY = _TensorFlow()

@@ -44,8 +44,9 @@ def unconverted(kind: type[T]) -> type[T]:
     TensorFlow.
     """
     methods = [m for m in vars(kind).values() if isinstance(m, FunctionType)]
+    marked: Any
     for marked in (kind, *methods):
-        marked.autograph_info__ = {}  # type: ignore[union-attr]
+        marked.autograph_info__ = {}
     return kind
 
 

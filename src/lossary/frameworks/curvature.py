@@ -130,6 +130,7 @@ def _majorised(
     total = float(pull.sum())
     typical = float(np.vdot(pull, abs(r))) / total if total > 0 else 1.0
     typical = max(typical, np.finfo(np.float64).tiny ** 0.5)
+    typical = max(typical, 1e-12 * float(abs(y).max()))  # what y + r does not round off
     held = np.where(r < 0, -1.0, 1.0) * np.maximum(abs(r), typical)
     at = y + held
     declared = loss.definition.majoriser
@@ -150,7 +151,8 @@ def _unit(
     loss: Loss, y: NDArray[Any], z: Array, w: Array | None
 ) -> tuple[Array, Array]:
     gradient, curvature = loss.grad_and_hess(y, z, check="off")
-    return gradient, np.ones_like(curvature)
+    curvature.fill(1.0)
+    return gradient, curvature
 
 
 _CURVATURES: dict[str, Callable[..., tuple[Array, Array]]] = {

@@ -20,12 +20,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from lossary.errors import ShapeError
 from lossary.frameworks.lightgbm_estimators import (
     LGBMClassifier,
     LGBMRanker,
     LGBMRegressor,
 )
-from lossary.frameworks.lightgbm_objective import Objective
+from lossary.frameworks.lightgbm_objective import Objective, as_objective
 from lossary.frameworks.lightgbm_training import Run, explained, lightgbm, setting
 from lossary.frameworks.objective import Array, checked_weight
 from lossary.frameworks.tables import tabled
@@ -85,6 +86,8 @@ def train(
     Parameters
     ----------
     loss : str, Loss, weighted sum or Objective
+        An objective is used as it is. Losses in `NATIVE` of `lightgbm_objective`
+        LightGBM trains by its own objective, to the same trees.
     X : array, sparse matrix or data frame, shape (n, d)
     y : array-like, shape (n,) or (n, k)
         Numbers; 0 and 1, in several columns for several labels at once; class
@@ -118,9 +121,15 @@ def train(
     >>> bool((model.predict(X) > 0).all())
     True
     """
-    objective = loss if isinstance(loss, Objective) else Objective(loss)
+    objective = as_objective(loss)
     bundle, options = objective.bundle, dict(params or {})
     targets = [np.asarray(target) for target in (y, *(labels for _, labels in valid))]
+    one = bundle.task == "regression" or targets[0].shape[-1] == 1
+    if targets[0].ndim == 2 and one:
+        raise ShapeError(
+            f"y must have shape (n,) to train on {objective.loss!r}, got "
+            f"{targets[0].shape}; pass one column, such as y.reshape(-1)"
+        )
     decode, labels = tabled(targets)
     columns = n_classes if targets[0].ndim == 1 else targets[0].shape[1]
     if bundle.task == "multiclass" and columns is None:
@@ -129,7 +138,7 @@ def train(
     weight = checked_weight(sample_weight, len(labels[0]))
     names = setting(options, "metric") or []
     run = Run(
-        objective,
+        loss,
         options,
         X,
         [features for features, _ in valid],

@@ -156,7 +156,15 @@ class Bundle:
 
     def _codes(self, y: NDArray[Any], n_classes: int | None) -> NDArray[Any]:
         if y.ndim == 2:
-            return y.astype(np.float64)
+            shares = y.astype(np.float64)
+            bad = ~((shares >= 0).all(axis=1) & (abs(shares.sum(axis=1) - 1) < 1e-3))
+            if bad.any():
+                raise DomainError(
+                    f"{self.loss!r} takes one probability per class as targets, which "
+                    f"sum to 1, but not in {some_rows(np.flatnonzero(bad))}; divide "
+                    "each row by its sum"
+                )
+            return shares
         k = int(y.max()) + 1 if n_classes is None else n_classes
         if not ((y >= 0) & (y < k) & (y == np.floor(y))).all():
             raise DomainError(
@@ -334,6 +342,16 @@ def _spread(bundle: Bundle, y: NDArray[Any], w: Array | None) -> float:
     centre = np.average(z, weights=w)
     spread = float(np.average(abs(z - centre), weights=w))
     return spread if spread > 0 else 1.0
+
+
+def refuse_no_weight(sample_weight: Any) -> None:
+    """Refuse weights that are all zero, which leave nothing to train on."""
+    w = None if sample_weight is None else np.asarray(sample_weight)
+    if w is not None and w.size and not w.any():
+        raise DataError(
+            "sample_weight is zero in every row, so that nothing counts; give some "
+            "row a weight above 0"
+        )
 
 
 def checked_weight(sample_weight: ArrayLike | None, rows: int) -> Array | None:

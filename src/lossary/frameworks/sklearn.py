@@ -101,12 +101,12 @@ class LossRegressor(RegressorMixin, LinearModel):  # type: ignore[misc]
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> LossRegressor:
         """Pass once over some rows; the first call sets the scale of the problem.
 
-        It exists for the solvers "sgd", "rmsprop" and "adam". The rate falls with the
-        square root of the calls.
+        After `fit` it goes on from there. It exists for the solvers "sgd", "rmsprop"
+        and "adam"; the rate falls with the square root of the passes.
         """
-        first = not hasattr(self, "_progress")
+        first = self._progress is None
         X, y = self._checked(X, y, reset=first, y_numeric=True)
-        self._partial_fit(X, y, sample_weight, self._bundle(), None, first)
+        self._partial_fit(X, y, sample_weight, self._bundle(), None)
         self._flatten()
         return self
 
@@ -120,7 +120,8 @@ class LossRegressor(RegressorMixin, LinearModel):  # type: ignore[misc]
         return bundle
 
     def _flatten(self) -> None:
-        self.coef_, self.intercept_ = self.coef_[0], float(self.intercept_[0])
+        self.coef_: Any = self.coef_[0]
+        self.intercept_: Any = float(self.intercept_[0])
 
     def predict(self, X: Any) -> Array:
         """Predict on the response scale: a mean, a median, …; shape (n,)."""
@@ -213,10 +214,10 @@ random_state
     ) -> LossClassifier:
         """Pass once over some rows; the first call names all `classes`.
 
-        It exists for the solvers "sgd", "rmsprop" and "adam". The rate falls with the
-        square root of the calls.
+        After `fit` it goes on from there. It exists for the solvers "sgd", "rmsprop"
+        and "adam"; the rate falls with the square root of the passes.
         """
-        first = not hasattr(self, "_progress")
+        first = self._progress is None
         X, y = self._checked(X, y, reset=first)
         check_classification_targets(y)
         if first and classes is None:
@@ -237,7 +238,7 @@ random_state
                     f"{self.classes_.tolist()}; leave them out from the second call on"
                 )
             self.classes_ = given
-        self._partial_fit(X, *self._encoded(X, y, sample_weight), first)
+        self._partial_fit(X, *self._encoded(X, y, sample_weight))
         return self
 
     def _encoded(

@@ -83,7 +83,7 @@ def smoothed(loss: Any, width: float) -> Any:
 
 
 def bends(loss: Any) -> bool:
-    """Say whether a formula has what kinks are made of: abs, maximum, where …
+    """Say whether a formula has what kinks are made of, such as abs or where.
 
     Examples
     --------

@@ -32,17 +32,21 @@ def choose(problem: Problem) -> str:
     The interior point for two lines per row, Newton's method for other convex losses
     of moderately many columns, L-BFGS for the rest.
     """
-    bundle = problem.bundle
-    structures = {term.structure.name for _, term in bundle.terms}
     most = _MOST_SCORES if problem.several else _MOST_COLUMNS
-    if (
-        problem.design.width * problem.outputs > most
-        or not structures <= {"pointwise", "rowwise"}
-        or problem.y.ndim > 1
-        or not all(term.facts.convex for _, term in bundle.terms)
-    ):
+    convex = all(term.facts.convex for _, term in problem.bundle.terms)
+    small = problem.design.width * problem.outputs <= most
+    if not (convex and small and _has_hessian(problem)):
         return "lbfgs"
     return "newton-cholesky" if lines_of(problem) is None else "interior-point"
+
+
+def _has_hessian(problem: Problem) -> bool:
+    """Say whether the Hessian follows from the curvature of rows."""
+    structures = {term.structure.name for _, term in problem.bundle.terms}
+    if problem.several:
+        convex = all(term.facts.convex for _, term in problem.bundle.terms)
+        return structures == {"rowwise"} and problem.y.ndim == 1 and convex
+    return structures == {"pointwise"}
 
 
 # -- losses with and without kinks ----------------------------------------------------
@@ -55,6 +59,11 @@ def _by_lbfgs(problem: Problem, max_iter: int | None, tol: float) -> Solution:
 
 
 def _by_newton(problem: Problem, max_iter: int | None, tol: float) -> Solution:
+    if not _has_hessian(problem):
+        raise ParameterError(
+            f"solver='newton-cholesky' needs the curvature of each row's loss, and "
+            f"{problem.bundle.loss!r} has none for it; use solver='lbfgs' or 'auto'"
+        )
     steps, start = max_iter or 100, np.zeros(problem.shape)
     if has_kink(problem):
         flat = Solution(start, 0, False, problem.value(start))
@@ -64,7 +73,8 @@ def _by_newton(problem: Problem, max_iter: int | None, tol: float) -> Solution:
         return found
     # A curvature that vanishes almost everywhere says little; slopes say enough.
     rest = _lbfgs(problem, 10 * steps, tol, found.theta)
-    return replace(rest, iterations=found.iterations + rest.iterations)
+    rest = replace(rest, iterations=found.iterations + rest.iterations)
+    return rest if rest.converged else _sharpened(problem, newton, steps, tol, rest)
 
 
 def _by_interior_point(problem: Problem, max_iter: int | None, tol: float) -> Solution:
@@ -92,7 +102,8 @@ def _sharpened(
         found = smooth(problem, max_iter, tol, last, Bundle(loss))
         steps, last = steps + found.iterations, found.theta
         value = problem.value(last)
-        converged = abs(value - best.value) <= _SETTLED * abs(best.value)
+        settled = abs(value - best.value) <= _SETTLED * abs(best.value)
+        converged = settled and found.iterations < max_iter
         if value < best.value:
             best = replace(found, value=value)
     return replace(best, iterations=steps, converged=converged)

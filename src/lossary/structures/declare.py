@@ -51,6 +51,7 @@ def define(
         majoriser=None if majoriser is None else record(majoriser),
         doc=inspect.getdoc(function) or "",
         family=function.__module__.rpartition(".")[2],
+        module=function.__module__,
     )
     return Loss(definition, prediction, tuple(p.default for p in declared.values()))
 
