@@ -64,8 +64,8 @@ class Param:
         """Return the value as a float, or say what is allowed."""
         if getattr(value, "requires_grad", False):
             raise ParameterError(
-                f"{owner}: {name} is a tensor that is learned, and binding it would cut "
-                "its gradient off; pass it together with y_true and y_pred"
+                f"{owner}: {name} is a tensor that is learned, and binding it would "
+                "cut its gradient off; pass it together with y_true and y_pred"
             )
         try:
             number = float(value)  # type: ignore[arg-type]
