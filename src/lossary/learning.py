@@ -48,7 +48,8 @@ class Learning:
     names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        names = (self.names,) if isinstance(self.names, str) else tuple(self.names)
+        given: Any = self.names
+        names = (given,) if isinstance(given, str) else tuple(given)
         object.__setattr__(self, "names", names)
         if not self.names:
             return

@@ -245,7 +245,8 @@ class Metric:
     def __new__(cls, loss: Any) -> Metric:
         """Make a class of the loss's name: CatBoost shows a metric by its class."""
         bundle = Bundle(loss)
-        metric = super().__new__(type(bundle.loss.name, (cls,), {"_made_of": cls}))
+        own = type(bundle.loss.name, (cls,), {"_made_of": cls})
+        metric: Metric = super().__new__(own)
         metric.bundle = bundle
         return metric
 
