@@ -40,9 +40,11 @@ support: $(STAMP)  ## Write docs/support.md: what works where, by running it
 clean:  ## Remove what the tools leave behind; keeps .venv and stored studies
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
+# Who wants XGBoost with graphics cards gets the version of xgboost-cpu.
 lock: $(STAMP)  ## Pin every installed version in constraints.txt
 	sed -i '/^[^#]/d' constraints.txt
-	$(BIN)/python -m pip freeze --all --exclude-editable | sed 's/+cpu$$//' >> constraints.txt
+	$(BIN)/python -m pip freeze --all --exclude-editable | sed \
+		-e 's/+cpu$$//' -e 's/^xgboost-cpu\(==.*\)/&\nxgboost\1/' >> constraints.txt
 
 $(STAMP): pyproject.toml constraints.txt
 	@echo "Installing into .venv (a few minutes the first time)"

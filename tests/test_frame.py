@@ -22,7 +22,7 @@ PROJECT = CONFIGURATION["project"]
 
 TARGETS = {
     *("setup", "demo", "browser", "test", "lint", "types", "docs", "check"),
-    *("bench", "accuracy", "clean", "lock", "help"),
+    *("bench", "accuracy", "support", "clean", "lock", "help"),
 }
 # A path of one machine: an absolute folder that is nobody else's.
 MACHINE_PATH = re.compile(r"(?<![\w.])/(?:work|root|home)/\w")

@@ -76,26 +76,21 @@ class Conversions:
         return _adapter("catboost").Objective(self)
 
 
-# The package that an adapter imports, and the extra that brings it.
-_NEEDS = {
-    "torch": ("torch", "torch"),
-    "keras": ("keras", "tensorflow"),
-    "jax": ("jax", "jax"),
-    "sklearn": ("sklearn", "compare"),
-    "lightgbm": ("lightgbm", "compare"),
-    "xgboost": ("xgboost", "xgboost"),
-    "catboost": ("catboost", "catboost"),
+# The extra that brings an adapter's package, where its name is another.
+_EXTRA = {
+    "keras": "tensorflow",
+    "sklearn": "compare",
+    "lightgbm": "compare",
 }
 
 
-def _adapter(name: str) -> Any:
-    package, extra = _NEEDS[name]
+def _adapter(package: str) -> Any:
     try:
-        return importlib.import_module(f"lossary.frameworks.{name}")
+        return importlib.import_module(f"lossary.frameworks.{package}")
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != package:
             raise
         raise MissingExtraError(
-            f"to_{name} needs the package {package}, which is not installed; install "
-            f"lossary[{extra}]"
+            f"to_{package} needs the package {package}, which is not installed; "
+            f"install lossary[{_EXTRA.get(package, package)}]"
         ) from None

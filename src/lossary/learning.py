@@ -40,8 +40,8 @@ class Learning:
     >>> import numpy as np
     >>> learning = Learning(ls.general_robust(scale=2.0), ("scale",))
     >>> raw = {k: np.array(v) for k, v in learning.start().items()}
-    >>> learning.values(raw)
-    {'scale': array(2.)}
+    >>> print(learning.values(raw)["scale"])
+    2.0
     """
 
     loss: Any

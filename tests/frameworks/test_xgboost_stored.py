@@ -104,15 +104,13 @@ def test_a_model_of_another_s_is_refused(tmp_path):
         XGBRegressor().load_model(tmp_path / "theirs.json")
 
 
-def fitted(loss):
-    return XGBRegressor(loss, **FAST).fit(X, COUNT).predict(X)
-
-
 def test_works_in_other_processes():
     for loss in ("poisson", Objective("poisson")):
-        there = joblib.Parallel(n_jobs=2)([joblib.delayed(fitted)(loss)] * 2)
-        for p in there:
-            np.testing.assert_array_equal(p, fitted(loss))
+        model = XGBRegressor(loss, **FAST)
+        there = joblib.Parallel(n_jobs=2)([joblib.delayed(model.fit)(X, COUNT)] * 2)
+        expected = model.fit(X, COUNT).predict(X)
+        for found in there:
+            np.testing.assert_array_equal(found.predict(X), expected)
 
 
 def test_a_spawned_process_loads_a_model():
