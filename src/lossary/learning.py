@@ -7,6 +7,7 @@ interval, and the loss the negative log-likelihood that learning needs.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -31,7 +32,7 @@ class Learning:
     ----------
     loss : Loss or Combination
         Its bound values are where learning starts.
-    names : tuple of str
+    names : sequence of str, or a single one
         The learned parameters; with none of them it computes the loss as it is.
 
     Examples
@@ -45,10 +46,10 @@ class Learning:
     """
 
     loss: Any
-    names: tuple[str, ...] = ()
+    names: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        given: Any = self.names
+        given = self.names
         names = (given,) if isinstance(given, str) else tuple(given)
         object.__setattr__(self, "names", names)
         if not self.names:
@@ -72,7 +73,7 @@ class Learning:
                     f"{self.loss.name}: {name} is learned between {low:g} and "
                     f"{high:g}, and cannot start at {self.loss.parameters[name]:g}"
                 )
-        self.loss.structure.check_learnable(self.loss, self.names)
+        self.loss.structure.check_learnable(self.loss, names)
 
     def start(self) -> dict[str, float]:
         """Return the raw values at which the parameters are those of the loss."""

@@ -22,7 +22,7 @@ from lossary.frameworks.catboost import (
     CatBoostRegressor,
     Objective,
 )
-from lossary.frameworks.catboost_objective import builtin
+from lossary.frameworks.catboost.objective import builtin
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(600, 5))

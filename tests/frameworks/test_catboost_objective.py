@@ -11,15 +11,15 @@ import pytest
 
 import lossary as ls
 from lossary.errors import ParameterError
-from lossary.frameworks import catboost_objective
-from lossary.frameworks.catboost_objective import (
+from lossary.frameworks.bundle import Bundle
+from lossary.frameworks.catboost import objective
+from lossary.frameworks.catboost.objective import (
     Metric,
     MultiTargetMetric,
     MultiTargetObjective,
     Objective,
     builtin,
 )
-from lossary.frameworks.objective import Bundle
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(600, 5))
@@ -119,7 +119,7 @@ def test_derivatives_are_those_of_the_loss_with_the_sign_turned(loss, weighted):
 def test_compiled_is_interpreted(loss, weighted, monkeypatch):
     z, y, w = block(loss, WEIGHT[:300].astype(np.float32) if weighted else None)
     plain = Objective(loss).calc_ders_range(z, y, w)
-    monkeypatch.setattr(catboost_objective, "_COMPILED_FROM", 0)
+    monkeypatch.setattr(objective, "_COMPILED_FROM", 0)
     compiled = Objective(loss)
     np.testing.assert_allclose(
         compiled.calc_ders_range(z, y, w), plain, rtol=1e-12, atol=1e-13
@@ -134,7 +134,7 @@ ROWS = ["cross_entropy", "focal", "focal(gamma=0.5)", "0.5*focal + cross_entropy
 def test_a_compiled_row_is_an_interpreted_one(loss, monkeypatch):
     scores = np.array([0.5, -1.0, 2.0, 0.1])
     plain = Objective(loss).calc_ders_multi(scores, 2.0, 1.5)
-    monkeypatch.setattr(catboost_objective, "_COMPILED_FROM", 0)
+    monkeypatch.setattr(objective, "_COMPILED_FROM", 0)
     compiled = Objective(loss).calc_ders_multi(scores, 2.0, 1.5)
     for ours, theirs in zip(compiled, plain, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-14)
@@ -159,7 +159,7 @@ def test_a_row_of_classes_is_curved_downwards_for_catboost(loss):
 
 @pytest.mark.parametrize("threshold", [0, 1 << 40], ids=["compiled", "plain"])
 def test_a_row_of_weight_zero_is_removed_whatever_it_holds(threshold, monkeypatch):
-    monkeypatch.setattr(catboost_objective, "_COMPILED_FROM", threshold)
+    monkeypatch.setattr(objective, "_COMPILED_FROM", threshold)
     z, w = np.array([0.0, np.nan]), np.array([1.0, 0.0], np.float32)
     y = np.array([1.0, np.nan], np.float32)
     found = Objective("squared_error").calc_ders_range(z, y, w)

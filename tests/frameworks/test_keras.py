@@ -14,7 +14,7 @@ from frameworks.keras_models import own
 import lossary as ls
 from lossary.errors import LossaryError, NameLookupError, ParameterError, ShapeError
 from lossary.frameworks.keras import KerasLoss, LossParameters, to_keras
-from lossary.frameworks.keras_saved import read, written
+from lossary.frameworks.keras.saved import read, written
 
 LOSSES = [
     ls.huber,

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import lossary as ls
-from lossary.frameworks.leaves import best_shifts, slopes_of
+from lossary.frameworks.boosting.leaves import best_shifts, slopes_of
+from lossary.frameworks.bundle import Bundle
 from lossary.frameworks.lightgbm import LGBMRegressor, Objective, train
-from lossary.frameworks.objective import Bundle
 
 # LightGBM 4.6 names the columns of an array, and newer scikit-learn misses the names.
 pytestmark = pytest.mark.filterwarnings("ignore:X does not have valid feature names")

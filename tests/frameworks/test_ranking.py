@@ -9,7 +9,7 @@ import pytest
 
 import lossary as ls
 from lossary.errors import DataError, DomainError, ParameterError, ShapeError
-from lossary.frameworks.ranking import Queries
+from lossary.frameworks.boosting.ranking import Queries
 
 RNG = np.random.default_rng(0)
 SIZES = np.array([3, 1, 17, 2, 5, 4])

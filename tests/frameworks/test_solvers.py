@@ -13,9 +13,9 @@ from sklearn.exceptions import ConvergenceWarning
 
 import lossary as ls
 from lossary.errors import ParameterError
-from lossary.frameworks.algebra import solver_of
-from lossary.frameworks.design import design_of
-from lossary.frameworks.interior import penalised_minimum
+from lossary.frameworks.linear.algebra import solver_of
+from lossary.frameworks.linear.design import design_of
+from lossary.frameworks.linear.interior import penalised_minimum
 from lossary.frameworks.sklearn import LossClassifier, LossRegressor
 
 RNG = np.random.default_rng(1)

@@ -15,8 +15,7 @@ import lossary as ls
 from lossary.errors import (
     DomainError,
 )
-from lossary.frameworks import small
-from lossary.frameworks.torch import Criterion
+from lossary.frameworks.torch import Criterion, small
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 every_loss = pytest.mark.parametrize("loss", VARIANTS, ids=repr)

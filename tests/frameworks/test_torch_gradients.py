@@ -8,7 +8,7 @@ from laws.cases import VARIANTS, random
 from torch.autograd import gradcheck, gradgradcheck
 
 from lossary.arrays import fused
-from lossary.frameworks import small
+from lossary.frameworks.torch import small
 
 every_loss = pytest.mark.parametrize("loss", VARIANTS, ids=repr)
 

@@ -14,7 +14,7 @@ from lossary.errors import (
     ParameterError,
     ShapeError,
 )
-from lossary.frameworks import small
+from lossary.frameworks.torch import small
 
 SCORES = torch.tensor([[2.0, 0.5, -1.0], [0.0, 1.0, -2.0]])
 MISTAKES = {

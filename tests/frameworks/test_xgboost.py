@@ -13,7 +13,7 @@ from sklearn.metrics import log_loss
 import lossary as ls
 from lossary.errors import DomainError, ParameterError
 from lossary.frameworks.xgboost import Metric, Objective, train
-from lossary.frameworks.xgboost_training import VECTOR_START
+from lossary.frameworks.xgboost.training import VECTOR_START
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(400, 4))

@@ -9,7 +9,7 @@ import xgboost as xgb
 
 import lossary as ls
 from lossary.errors import DomainError
-from lossary.frameworks.ranking import Queries
+from lossary.frameworks.boosting.ranking import Queries
 from lossary.frameworks.xgboost import (
     Objective,
     XGBClassifier,

@@ -23,7 +23,7 @@ from lossary.frameworks.xgboost import (
     XGBRanker,
     XGBRegressor,
 )
-from lossary.frameworks.xgboost_training import VECTOR_START
+from lossary.frameworks.xgboost.training import VECTOR_START
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(400, 4))

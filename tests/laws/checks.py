@@ -232,7 +232,7 @@ def _columns(z: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def rows(loss: Loss, n: int = 120) -> tuple[np.ndarray, np.ndarray]:
     """Return features, and the targets that a learner of this loss is given."""
-    from lossary.frameworks.objective import Bundle
+    from lossary.frameworks.bundle import Bundle
 
     Bundle(loss)  # refuses what no model of scores can be trained on
     y = random(loss, n, seed=2).y
@@ -270,7 +270,7 @@ def sklearn_value(loss: Loss) -> None:
 
 def sklearn_gradient(loss: Loss) -> None:
     """Nothing near the fitted coefficients has a smaller objective."""
-    from lossary.frameworks.objective import Bundle
+    from lossary.frameworks.bundle import Bundle
     from lossary.frameworks.sklearn import LossClassifier, LossRegressor
 
     X, y = rows(loss)
@@ -326,7 +326,7 @@ def booster(module: str, family: str) -> dict[str, Check]:
 
     def value(loss: Loss) -> None:
         """Twenty trees beat the best constant, on the scale that is predicted."""
-        from lossary.frameworks.objective import Bundle
+        from lossary.frameworks.bundle import Bundle
 
         model, X, y = fitted(loss)
         bundle = Bundle(loss)

@@ -96,7 +96,7 @@ def to_jax(loss: Any, learn: Sequence[str] = ()) -> Learned:
     >>> float(robust.values["scale"]) < 1.0
     True
     """
-    learning = Learning(get(loss), tuple(learn))
+    learning = Learning(get(loss), learn)
     dtype = jax.dtypes.canonicalize_dtype(jnp.float64)
     raw = {name: jnp.asarray(x, dtype) for name, x in learning.start().items()}
     # Where learning starts is in the leaves alone: the static part is bound to the

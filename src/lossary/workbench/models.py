@@ -1,7 +1,7 @@
 """The models that losses are compared on, each trainable with any loss.
 
 What a loss brings along (its scale, its start) is equalised here, so that equal
-settings mean equal regularisation: see `lossary.frameworks.objective.scale_of`.
+settings mean equal regularisation: see `lossary.frameworks.bundle.scale_of`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lossary.errors import NameLookupError, ParameterError, nearest
-from lossary.frameworks.objective import Bundle, Scale, scale_of
+from lossary.frameworks.bundle import Bundle, Scale, scale_of
 from lossary.workbench.scores import Array
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 import lossary as ls
-from lossary.frameworks.collectives import Ranks
 from lossary.frameworks.distributed import GlobalLoss, VocabularyParallel
+from lossary.frameworks.distributed.collectives import Ranks
 from lossary.frameworks.torch import Accumulator
 
 ROWS = 12

@@ -1,0 +1,1 @@
+"""How a linear model of any loss is trained: the problem, and its solvers."""

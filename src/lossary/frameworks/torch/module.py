@@ -1,0 +1,163 @@
+"""A loss as a module, called as PyTorch calls its own: the prediction first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+
+from lossary.batch import CHECKS
+from lossary.combination import Combination
+from lossary.errors import ParameterError
+from lossary.frameworks.torch import forgotten
+from lossary.frameworks.torch.small import plain, small_call
+from lossary.frameworks.torch.wording import in_words_of_torch
+from lossary.learning import Learning
+from lossary.loss import Loss
+from lossary.reduction import checked_policy
+from lossary.registry import get
+
+
+class Criterion(torch.nn.Module):
+    """A loss as a module, called ``(input, target)`` like those of ``torch.nn``.
+
+    Parameters
+    ----------
+    loss : Loss, Combination or str
+        The loss; a string is looked up by `lossary.get`.
+    reduction : {"mean", "mean_over_items", "mean_over_rows", "sum", "none"}
+        As in a call of the loss.
+    empty : {"nan", "zero", "raise"}
+        The mean of nothing.
+    check : {"raise", "warn", "off"}
+        What to do about values that are surely wrong.
+    learn : sequence of str
+        Parameters that are learned with the model. For each there is an
+        ``nn.Parameter`` of unconstrained values, ``raw_alpha`` for ``alpha``, and
+        ``module.alpha`` is the value that the loss sees. A pointwise loss then comes
+        as the negative log-likelihood.
+
+    Raises
+    ------
+    ParameterError
+        For an option that is not known, or a parameter that cannot be learned.
+
+    Examples
+    --------
+    >>> import torch
+    >>> criterion = Criterion("huber(delta=2)")
+    >>> criterion
+    Criterion(huber(delta=2.0))
+    >>> criterion(torch.tensor([3.0]), torch.tensor([0.0]))
+    tensor(4.)
+    >>> robust = Criterion("general_robust", learn=["scale"])
+    >>> list(robust.state_dict()), robust.scale.item()
+    (['raw_scale'], 1.0)
+    """
+
+    def __init__(
+        self,
+        loss: Any,
+        *,
+        reduction: str = "mean",
+        empty: str = "nan",
+        check: str = "raise",
+        learn: Sequence[str] = (),
+    ) -> None:
+        super().__init__()
+        self.loss: Loss | Combination = get(loss)
+        checked_policy(reduction, empty)
+        if check not in CHECKS:
+            raise ParameterError(f"check must be one of {CHECKS}, got {check!r}")
+        if reduction == "none" and isinstance(self.loss, Combination):
+            raise ParameterError(
+                f"{self.loss!r} has no loss per item, since its terms need not have "
+                "the same items; use another reduction, or the terms one by one"
+            )
+        self.reduction, self.empty, self.check = reduction, empty, check
+        self.learning = Learning(self.loss, learn)
+        for name, value in self.learning.start().items():
+            raw = torch.nn.Parameter(torch.tensor(value))
+            self.register_parameter(f"raw_{name}", raw)
+        self.plain = None if learn else plain(self.loss, reduction, check)
+        forgotten.watch(self)
+
+    def forward(
+        self,
+        input: torch.Tensor,
+        target: torch.Tensor,
+        sample_weight: torch.Tensor | None = None,
+        mask: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Return the reduced loss.
+
+        Parameters
+        ----------
+        input, target : Tensor
+            Prediction and target, of the shapes that the loss declares.
+        sample_weight : Tensor, optional
+            At least 0, one per loss or per row; 0 removes a row.
+        mask : Tensor, optional
+            False removes a row, whatever it holds.
+
+        Raises
+        ------
+        ShapeError, DomainError, KindError
+            For tensors that the loss cannot pair, and values that are surely wrong.
+        """
+        if self.plain is not None and sample_weight is None and mask is None:
+            value = self.plain(target, input)
+            if value is not None:
+                return value
+        options = {
+            "sample_weight": sample_weight,
+            "mask": mask,
+            "reduction": self.reduction,
+            "empty": self.empty,
+            "check": self.check,
+        }
+        value = (
+            self._value(target, input, options)
+            if torch.compiler.is_compiling()  # it reports an error in words of its own
+            else in_words_of_torch(self._value, self.check, target, input, options)
+        )
+        return cast(torch.Tensor, value)
+
+    def _value(self, y: Any, z: Any, options: dict[str, Any]) -> Any:
+        if self.learning.names:
+            return self.learning(y, z, self.raw, **options)
+        small = small_call(self.loss, y, z, options)
+        return self.loss(y, z, **options) if small is None else small
+
+    @property
+    def raw(self) -> dict[str, torch.Tensor]:
+        """The unconstrained values of the learned parameters."""
+        return {name: getattr(self, f"raw_{name}") for name in self.learning.names}
+
+    def __getattr__(self, name: str) -> Any:
+        learning = self.__dict__.get("learning")
+        if learning is not None and name in learning.names:
+            return learning.values(self.raw)[name]
+        return super().__getattr__(name)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        forgotten.watch(self)
+
+    def extra_repr(self) -> str:
+        """Return the loss, and what is not as usual."""
+        usual = {"reduction": "mean", "empty": "nan", "check": "raise"}
+        options = [
+            f"{name}={getattr(self, name)!r}"
+            for name, value in usual.items()
+            if getattr(self, name) != value
+        ]
+        if self.learning.names:
+            options.append(f"learn={self.learning.names}")
+        return ", ".join([repr(self.loss), *options])
+
+
+def to_torch(loss: Any, **options: Any) -> Criterion:
+    """Return a loss as a module; options are those of `Criterion`."""
+    return Criterion(loss, **options)
