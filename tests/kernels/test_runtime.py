@@ -17,7 +17,7 @@ import pytest
 import lossary as ls
 from lossary.errors import ParameterError
 from lossary.kernels import available, cache, pointwise, rows, threads
-from lossary.kernels.printing import settled
+from lossary.kernels.printing import specialised
 
 FORMULA = ls.binary_cross_entropy.formula
 
@@ -201,6 +201,6 @@ def test_without_numba_there_are_no_kernels(monkeypatch):
 
 def test_whole_exponents_are_compiled_in():
     focal, huber = ls.binary_focal.formula, ls.huber.formula
-    assert settled(focal, (2.0,))[1] == ()
-    assert settled(focal, (1.7,)) == (focal, (1.7,))
-    assert settled(huber, (2.0,)) == (huber, (2.0,))
+    assert specialised(focal, (2.0,))[1] == ()
+    assert specialised(focal, (1.7,)) == (focal, (1.7,))
+    assert specialised(huber, (2.0,)) == (huber, (2.0,))

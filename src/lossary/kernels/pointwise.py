@@ -27,7 +27,7 @@ from lossary.kernels.printing import (
     indented,
     prepared,
     printed_header,
-    settled,
+    specialised,
     uniform_lines,
     uniform_values,
     weigh,
@@ -160,7 +160,7 @@ def _run(
     _, z, weight, keep = arrays
     weighted = bool(weight.size or keep.size)
     _served.add((formula, what, weighted, z.dtype.name))
-    formula, params = settled(formula, tuple(params))
+    formula, params = specialised(formula, tuple(params))
     kernel = _kernel(formula, what, weighted, z.dtype.name)
     uniforms = uniform_values(formula, coded(formula, what), params)
     chunks = chunk_count(z.size)

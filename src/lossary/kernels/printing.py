@@ -48,7 +48,7 @@ class Totals:
 
 
 @lru_cache(maxsize=256)
-def settled(
+def specialised(
     formula: Formula, params: tuple[float, ...]
 ) -> tuple[Formula, tuple[float, ...]]:
     """Fix the parameters that are better compiled in; return what is left to pass.

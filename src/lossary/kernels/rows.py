@@ -24,7 +24,7 @@ from lossary.kernels.printing import (
     indented,
     prepared,
     printed_header,
-    settled,
+    specialised,
     tidy,
     uniform_lines,
     uniform_values,
@@ -341,7 +341,7 @@ def _run(
 ) -> Totals:
     classes, labels = z.shape[-1], np.ndim(target) < z.ndim
     _served.add((formula, labels, z.dtype.name, what))
-    formula, params = settled(formula, tuple(params))
+    formula, params = specialised(formula, tuple(params))
     targets = flat(target, np.int64 if labels else z.dtype)
     scores, slopes = z.reshape(-1, classes), gradient.reshape(-1, classes)
     weight, keep = prepared(*counting, z.dtype)
