@@ -1,28 +1,9 @@
-"""The environment that every test runs in, set before anything heavy is imported."""
+"""What every test shares."""
 
 from __future__ import annotations
 
-import os
-
+import environment  # noqa: F401 - first: it is read when libraries are loaded
 from hypothesis import settings
-
-ENVIRONMENT = {
-    # pytest-xdist fills the cores: each worker computes on one thread.
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "NUMBA_NUM_THREADS": "1",
-    "POLARS_MAX_THREADS": "1",
-    "TF_NUM_INTRAOP_THREADS": "1",
-    "TF_NUM_INTEROP_THREADS": "1",
-    # The laws are about the CPU, and devices announce themselves at length.
-    "CUDA_VISIBLE_DEVICES": "",
-    "JAX_PLATFORMS": "cpu",
-    "JAX_ENABLE_X64": "1",
-    "TF_CPP_MIN_LOG_LEVEL": "3",
-}
-for name, value in ENVIRONMENT.items():
-    os.environ.setdefault(name, value)
 
 # The first example of a kernel's test compiles it, so examples take unequal time.
 settings.register_profile("lossary", deadline=None)

@@ -122,9 +122,6 @@ def _worst(
 
 def main() -> None:
     """Print the table."""
-    import jax
-
-    jax.config.update("jax_enable_x64", True)
     heads = "".join(f"{what:>10}" for what in ("value", "gradient", "curvature"))
     print(f"{'loss':42} {'framework':11} {'dtype':8}{heads}")
     for loss in VARIANTS:

@@ -340,11 +340,38 @@ def booster(module: str, family: str) -> dict[str, Check]:
         reached, before = (bundle.value_and_grad(target, x)[0] for x in (z, start))
         assert reached < before
 
+    def gradient(loss: Loss) -> None:
+        """What each row pulls with is the gradient, but for one factor of all rows."""
+        from lossary.frameworks.bundle import Bundle
+
+        y = rows(loss)[1].astype(np.float32)
+        bundle = Bundle(loss)
+        k = int(y.max()) + 1 if bundle.task == "multiclass" else None
+        z = np.random.default_rng(4).normal(size=(len(y), k) if k else len(y))
+        pulls = PULLS[module](getattr(loss, f"to_{module}")(), y, z)
+        slopes = bundle.value_and_grad(bundle.target(y, k), z)[1]
+        agrees(pulls / np.linalg.norm(pulls), slopes / np.linalg.norm(slopes))
+
     def saved(loss: Loss) -> None:
         model, X, _ = fitted(loss)
         agrees(predicted(pickle.loads(pickle.dumps(model)), X), predicted(model, X))
 
-    return {"value": value, "saved and loaded": saved}
+    return {"value": value, "gradient": gradient, "saved and loaded": saved}
+
+
+def _catboost_pulls(objective: Any, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Ask row by row where there are classes, and turn the sign: CatBoost ascends."""
+    if z.ndim == 1:
+        return -objective.calc_ders_range(z, y, None)[:, 0]
+    found = [objective.calc_ders_multi(*row, 1.0)[0] for row in zip(z, y, strict=True)]
+    return -np.array(found)
+
+
+PULLS: dict[str, Callable[[Any, np.ndarray, np.ndarray], np.ndarray]] = {
+    "lightgbm": lambda objective, y, z: objective(y, z)[0],
+    "xgboost": lambda objective, y, z: objective(y, z / objective.unit)[0],
+    "catboost": _catboost_pulls,
+}
 
 
 def _scores(bundle: Any, p: np.ndarray) -> np.ndarray:

@@ -36,6 +36,7 @@ class Column:
     senses: Mapping[str, str] = field(default_factory=dict)
 
 
+EXACT = "against 50 digits"
 AUTODIFF = "by its own autodiff, against 50 digits"
 COLUMNS = (
     Column(
@@ -48,6 +49,7 @@ COLUMNS = (
             "distributed": checks.numpy_merged,
         },
         {
+            "value": EXACT,
             "gradient": "`value_and_grad`, against 50 digits",
             "compiled": "the fused Numba kernel",
             "saved and loaded": "pickle",
@@ -64,6 +66,7 @@ COLUMNS = (
             "distributed": checks.torch_distributed,
         },
         {
+            "value": EXACT,
             "gradient": AUTODIFF,
             "compiled": "`torch.compile(loss.to_torch(), fullgraph=True)`, traced and "
             "differentiated ahead of time",
@@ -79,6 +82,7 @@ COLUMNS = (
             "compiled": checks.tensorflow_compiled,
         },
         {
+            "value": EXACT,
             "gradient": AUTODIFF,
             "compiled": "`tf.function(jit_compile=True)`",
             "saved and loaded": "no check: see Keras",
@@ -110,6 +114,7 @@ COLUMNS = (
             "distributed": checks.jax_distributed,
         },
         {
+            "value": EXACT,
             "gradient": AUTODIFF,
             "compiled": "`jax.jit(jax.value_and_grad(…))`",
             "saved and loaded": "a loaded loss is the same static argument",
@@ -124,6 +129,7 @@ COLUMNS = (
             "distributed": checks.dask_distributed,
         },
         {
+            "value": EXACT,
             "gradient": "`value_and_grad`, against 50 digits",
             "compiled": "no such thing: its graph runs NumPy",
             "saved and loaded": "no such thing: the loss is pickled as on NumPy",
@@ -151,7 +157,7 @@ COLUMNS = (
             booster(module, family),
             {
                 "value": "twenty trees predict better than the best constant",
-                "gradient": "part of V: the trees are made of it",
+                "gradient": "the objective's, against NumPy, but for one factor",
                 "compiled": "no such thing",
                 "saved and loaded": "pickle of the fitted estimator",
                 "distributed": "no check",
@@ -193,6 +199,9 @@ def _letter(
     except (ls.LossaryError, DoesNotApplyError) as refusal:
         refused.setdefault(str(refusal), []).append(name)
         return "·"
+    except Exception as error:
+        error.add_note(f"{column.name}, {loss.name}, {name}")
+        raise
     return CHECKS[name]
 
 
@@ -208,7 +217,7 @@ def page() -> str:
     for column in COLUMNS:
         senses = (column.senses.get(name, "against NumPy") for name in CHECKS)
         lines.append(f"| {column.name} | {' | '.join(senses)} |")
-    lines += ["", "What was refused, in the library's words:", ""]
+    lines += ["", "What was refused or left out, and why:", ""]
     lines += [
         line for name, (_, said) in found.items() for line in refusals(name, said)
     ]

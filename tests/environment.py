@@ -1,0 +1,26 @@
+"""What everything here runs in; set by importing it, before anything heavy is.
+
+`laws` imports it too, whose modules also run as commands.
+"""
+
+from __future__ import annotations
+
+import os
+
+ENVIRONMENT = {
+    # pytest-xdist fills the cores: each worker computes on one thread.
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "NUMBA_NUM_THREADS": "1",
+    "POLARS_MAX_THREADS": "1",
+    "TF_NUM_INTRAOP_THREADS": "1",
+    "TF_NUM_INTEROP_THREADS": "1",
+    # The laws are about the CPU, and devices announce themselves at length.
+    "CUDA_VISIBLE_DEVICES": "",
+    "JAX_PLATFORMS": "cpu",
+    "JAX_ENABLE_X64": "1",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+}
+for name, value in ENVIRONMENT.items():
+    os.environ.setdefault(name, value)
