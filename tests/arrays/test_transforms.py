@@ -20,9 +20,6 @@ from lossary.registry import registry
 
 jax.config.update("jax_enable_x64", True)
 
-# PyTorch's compiler makes an instance of autograd functions, and warns about it.
-pytestmark = pytest.mark.filterwarnings("ignore:.*should not be instantiated")
-
 TESTS = Path(__file__).parents[1]
 LOSSES = list(registry().values())
 every_loss = pytest.mark.parametrize("loss", LOSSES, ids=repr)

@@ -61,7 +61,6 @@ def test_functional_call_of_learned_parameters(name, learn):
         torch.testing.assert_close(got[key], parameter.grad)
 
 
-@pytest.mark.filterwarnings("ignore:.*should not be instantiated")
 @pytest.mark.parametrize(
     ("name", "form", "dynamic"),
     [
@@ -85,7 +84,6 @@ def test_compiles_without_a_break(name, form, dynamic):
         torch.testing.assert_close(got, expected, **TIGHT)
 
 
-@pytest.mark.filterwarnings("ignore:.*should not be instantiated")
 @pytest.mark.parametrize(("name", "learn"), LEARNED)
 def test_learned_parameters_compile(name, learn):
     loss = ls.get(name)
