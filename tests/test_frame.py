@@ -35,7 +35,8 @@ def direct_requirements() -> Iterator[Requirement]:
         "core": PROJECT["dependencies"],
     }
     for requirements in groups.values():
-        yield from map(Requirement, requirements)
+        every = map(Requirement, requirements)
+        yield from (one for one in every if one.name != PROJECT["name"])
 
 
 def pins() -> dict[str, Requirement]:

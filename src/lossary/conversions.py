@@ -76,21 +76,20 @@ class Conversions:
         return _adapter("catboost").Objective(self)
 
 
-# The extra that brings an adapter's package, where its name is another.
+# The extra that brings what an adapter imports, where its name is another.
 _EXTRA = {
     "keras": "tensorflow",
-    "sklearn": "compare",
-    "lightgbm": "compare",
 }
 
 
-def _adapter(package: str) -> Any:
+def _adapter(name: str) -> Any:
     try:
-        return importlib.import_module(f"lossary.frameworks.{package}")
+        return importlib.import_module(f"lossary.frameworks.{name}")
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != package:
+        package = (error.name or "").partition(".")[0]
+        if package in ("", "lossary"):
             raise
         raise MissingExtraError(
-            f"to_{package} needs the package {package}, which is not installed; "
-            f"install lossary[{_EXTRA.get(package, package)}]"
+            f"to_{name} needs the package {package}, which is not installed; install "
+            f"lossary[{_EXTRA.get(name, name)}]"
         ) from None
