@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -18,6 +18,8 @@ from laws.oracle import beside, truth
 
 import lossary as ls
 from lossary.emit import snippet
+from lossary.emit.arrays import SPELLINGS
+from lossary.emit.words import LIBRARIES as WORDS
 from lossary.errors import ParameterError
 from lossary.ops import square
 
@@ -92,12 +94,10 @@ def test_the_same_mean(loss, library):
 
 
 def test_a_naive_text_is_caught(monkeypatch):
-    words = snippet._LIBRARIES["numpy"]
+    words = WORDS["numpy"]
     naive = {**words.spelling.calls, "softplus": "np.log(1 + np.exp({}))"}
-    spelling = snippet.replace(words.spelling, calls=naive)
-    monkeypatch.setitem(
-        snippet._LIBRARIES, "numpy", snippet.replace(words, spelling=spelling)
-    )
+    spelling = replace(words.spelling, calls=naive)
+    monkeypatch.setitem(WORDS, "numpy", replace(words, spelling=spelling))
     for loss in (ls.binary_cross_entropy, ls.cross_entropy, ls.log_cosh):
         with pytest.raises(AssertionError):
             accurate(loss, "numpy", "float64")
@@ -202,10 +202,13 @@ def test_differentiable_at_zero_and_far_out(loss, library):
 
 @pytest.mark.parametrize("library", ["tensorflow", "jax"])
 def test_a_wrong_slope_at_zero_is_caught(monkeypatch, library):
-    """The spelling that lossary runs under its own derivatives will not do here."""
-    words = snippet._LIBRARIES[library]
-    plain = snippet.replace(words, spelling=snippet.SPELLINGS[library])
-    monkeypatch.setitem(snippet._LIBRARIES, library, plain)
+    """The spelling for libraries without a softplus of their own will not do here."""
+    words, module = WORDS[library], {"tensorflow": "tf", "jax": "jnp"}[library]
+    own = SPELLINGS["standard"].calls
+    calls = {op: own[op].replace("xp.", f"{module}.") for op in ("softplus", "sigmoid")}
+    calls["softplus"] = calls["softplus"].replace("tf.log1p", "tf.math.log1p")
+    plain = replace(words.spelling, calls=words.spelling.calls | calls)
+    monkeypatch.setitem(WORDS, library, replace(words, spelling=plain))
     inputs = random(ls.binary_cross_entropy)
     with pytest.raises(AssertionError):
         differentiable(ls.binary_cross_entropy, library, inputs.z * 0, inputs.y)

@@ -65,7 +65,8 @@ TENSORFLOW = Spelling(
     calls=_calls("tf", log="tf.math.log({})", log1p="tf.math.log1p({})")
     | {
         "expm1": "tf.math.expm1({})",
-        "softplus": "(tf.maximum({0}, 0) + tf.math.log1p(tf.exp(-tf.abs({0}))))",
+        "softplus": "tf.nn.softplus({})",
+        "sigmoid": "tf.sigmoid({})",
         "xlogy": "tf.where({0} == 0, tf.zeros_like({1}), {0} * tf.math.log({1}))",
     },
     fill="tf.zeros_like({1}) + {0}",
@@ -76,8 +77,8 @@ TENSORFLOW = Spelling(
 )
 JAX = Spelling(
     name="jax",
-    header="import jax.numpy as jnp",
-    calls=_calls("jnp"),
+    header="import jax\nimport jax.numpy as jnp",
+    calls=_calls("jnp", softplus="jax.nn.softplus({})", sigmoid="jax.nn.sigmoid({})"),
     fill="jnp.full_like({1}, {0})",
     mean="jnp.mean({})",
 )

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from lossary.emit.arrays import SPELLINGS
-from lossary.emit.source import Spelling, body, uses_math
+from lossary.emit.source import body, uses_math
+from lossary.emit.words import LIBRARIES, Words
 from lossary.errors import ParameterError, nearest
 from lossary.expr.formula import Formula
 from lossary.expr.graph import Node, parameter, substitute, symbol
@@ -23,113 +22,6 @@ if TYPE_CHECKING:
     from lossary.loss import Loss
 
 _INDENT = "    "
-
-
-@dataclass(frozen=True)
-class _Words:
-    """How a library says what the structures need, beside the primitives."""
-
-    spelling: Spelling
-    sum: str
-    max: str
-    argmax: str
-    finite: str
-    one_hot: str
-    cast: str
-    constant: str
-    sigmoid: str
-    softmax: str
-    labels: str
-    transposed: str = "{}.T"
-    axis: str = "axis=-1"
-    keep: str = "axis=-1, keepdims=True"
-    over: str = "axis=axes"
-    inf: str = 'float("inf")'
-
-    def call(self, op: str, *arguments: str) -> str:
-        """Spell a primitive of arrays; a number may only come last."""
-        return SPELLINGS[self.spelling.name].calls[op].format(*arguments)
-
-
-def _native(library: str, **calls: str) -> Spelling:
-    """Return the spelling for text that the library differentiates by itself.
-
-    At 0 the slope of max(z, 0) is 1 to TensorFlow, and that of abs(z) is 1 to JAX;
-    only their own softplus and sigmoid have the slopes 1/2 and 1/4 there.
-    """
-    spelling = SPELLINGS[library]
-    return replace(spelling, calls={**spelling.calls, **calls})
-
-
-_LIBRARIES = {
-    "numpy": _Words(
-        spelling=SPELLINGS["numpy"],
-        sum="np.sum",
-        max="np.max",
-        argmax="np.argmax",
-        finite="np.isfinite",
-        one_hot="{}[..., None] == np.arange(y_pred.shape[-1])",
-        cast="{}.astype({}.dtype)",
-        constant="{}",
-        sigmoid=SPELLINGS["numpy"].calls["sigmoid"],
-        softmax="e / np.sum(e, axis=-1, keepdims=True)",
-        labels="np.arange(len(y_pred))",
-        inf="np.inf",
-    ),
-    "torch": _Words(
-        spelling=SPELLINGS["torch"],
-        sum="torch.sum",
-        max="torch.amax",
-        argmax="torch.argmax",
-        finite="torch.isfinite",
-        one_hot="torch.nn.functional.one_hot({}, y_pred.shape[-1]).bool()",
-        cast="{}.to({}.dtype)",
-        constant="{}.detach()",
-        sigmoid="torch.sigmoid({})",
-        softmax="torch.softmax(y_pred, dim=-1)",
-        labels="torch.arange(len(y_pred), device=y_pred.device)",
-        axis="dim=-1",
-        keep="dim=-1, keepdim=True",
-        over="dim=axes",
-        inf="torch.inf",
-    ),
-    "tensorflow": _Words(
-        spelling=_native(
-            "tensorflow",
-            softplus="tf.nn.softplus({})",
-            sigmoid="tf.sigmoid({})",
-            # In a graph a number in front would be a tensor of its own dtype.
-            where="tf.where({}, tf.cast({}, y_pred.dtype), {})",
-        ),
-        sum="tf.reduce_sum",
-        max="tf.reduce_max",
-        argmax="tf.argmax",
-        finite="tf.math.is_finite",
-        one_hot="tf.one_hot({}, y_pred.shape[-1], True, False, dtype=tf.bool)",
-        cast="tf.cast({}, {}.dtype)",
-        constant="tf.stop_gradient({})",
-        sigmoid="tf.sigmoid({})",
-        softmax="tf.nn.softmax(y_pred)",
-        labels="tf.range(tf.shape(y_pred)[0])",
-        transposed="tf.transpose({})",
-    ),
-    "jax": _Words(
-        spelling=_native(
-            "jax", softplus="jax.nn.softplus({})", sigmoid="jax.nn.sigmoid({})"
-        ),
-        sum="jnp.sum",
-        max="jnp.max",
-        argmax="jnp.argmax",
-        finite="jnp.isfinite",
-        one_hot="jax.nn.one_hot({}, y_pred.shape[-1], dtype=bool)",
-        cast="{}.astype({}.dtype)",
-        constant="jax.lax.stop_gradient({})",
-        sigmoid="jax.nn.sigmoid({})",
-        softmax="jax.nn.softmax(y_pred)",
-        labels="jnp.arange(len(y_pred))",
-        inf="jnp.inf",
-    ),
-}
 
 
 def code(loss: Loss | Combination, library: str) -> str:
@@ -165,11 +57,11 @@ def code(loss: Loss | Combination, library: str) -> str:
         return np.mean(np.where(0 <= t1, tau * t1, (tau - 1) * t1))
     <BLANKLINE>
     """
-    if library not in _LIBRARIES:
+    if library not in LIBRARIES:
         raise ParameterError(
-            f"there are no snippets for {library!r}; {nearest(library, _LIBRARIES)}"
+            f"there are no snippets for {library!r}; {nearest(library, LIBRARIES)}"
         )
-    words = _LIBRARIES[library]
+    words = LIBRARIES[library]
     terms = getattr(loss, "terms", None) or [(1.0, loss)]
     losses = [term for _, term in terms]
     by_class = any(term.structure.name == "rowwise" for term in losses)
@@ -194,10 +86,13 @@ def _names(losses: list[Loss]) -> list[str]:
     return names
 
 
-def _header(losses: list[Loss], words: _Words, text: str) -> str:
-    lines = [words.spelling.header, "", "", ""]
-    if re.search(r"\bjax\.\w", text):
-        lines.insert(0, "import jax")
+def _header(losses: list[Loss], words: Words, text: str) -> str:
+    used = [
+        line
+        for line in words.spelling.header.splitlines()
+        if line != "import jax" or re.search(r"\bjax\.\w", text)
+    ]
+    lines = [*used, "", "", ""]
     if any(uses_math([_renamed(loss)[0].value]) for loss in losses):
         lines = ["import math", "", *lines]
     return "\n".join(lines)
@@ -214,7 +109,7 @@ def _total(written: str, names: list[str], factors: list[float]) -> str:
     return _defined("total", {}, lines)
 
 
-def _function(name: str, loss: Loss, words: _Words, by_class: bool) -> str:
+def _function(name: str, loss: Loss, words: Words, by_class: bool) -> str:
     """Write the function of one loss."""
     formula, params = _renamed(loss)
     write = _STRUCTURES[loss.structure.name]
@@ -271,12 +166,12 @@ def _held(loss: Loss) -> str:
 _COUNTED = ("label", "fraction", "count")  # targets that may well be whole numbers
 
 
-def _mean(root: Node, words: _Words, like: str) -> list[str]:
+def _mean(root: Node, words: Words, like: str) -> list[str]:
     lines, (value,) = body([root], words.spelling, like)
     return [*lines, f"return {words.spelling.mean.format(value)}"]
 
 
-def _pointwise(loss: Loss, root: Node, words: _Words, by_class: bool) -> list[str]:
+def _pointwise(loss: Loss, root: Node, words: Words, by_class: bool) -> list[str]:
     arrays = {symbol("y"): symbol("y_true"), symbol("z"): symbol("y_pred")}
     lines = []
     if loss.target.name in _COUNTED:
@@ -284,7 +179,7 @@ def _pointwise(loss: Loss, root: Node, words: _Words, by_class: bool) -> list[st
     return [*lines, *_mean(substitute(root, arrays), words, "y_pred")]
 
 
-def _rowwise(loss: Loss, root: Node, words: _Words, by_class: bool) -> list[str]:
+def _rowwise(loss: Loss, root: Node, words: Words, by_class: bool) -> list[str]:
     odds = loss.form == "class_logits"
     if loss.structure.indexed(loss.structure.signatures[0]):
         lines = _label_odds(words) if odds else _label_share(words)
@@ -297,7 +192,7 @@ def _rowwise(loss: Loss, root: Node, words: _Words, by_class: bool) -> list[str]
     return [*lines, *written, f"return {words.spelling.mean.format(rows)}"]
 
 
-def _label_share(words: _Words) -> list[str]:
+def _label_share(words: Words) -> list[str]:
     """Pick the true class's share; -inf, never a plausible number, without one."""
     kept = words.call("where", "hit", "y_pred", f"-{words.inf}")
     return [
@@ -306,7 +201,7 @@ def _label_share(words: _Words) -> list[str]:
     ]
 
 
-def _label_odds(words: _Words) -> list[str]:
+def _label_odds(words: Words) -> list[str]:
     """Write the log-odds of the true class; the others have their own maximum."""
     *hit, share = _label_share(words)
     total = f"{words.sum}({words.call('exp', 'others - top')}, {words.axis})"
@@ -323,7 +218,7 @@ def _label_odds(words: _Words) -> list[str]:
     ]
 
 
-def _class_odds(words: _Words) -> list[str]:
+def _class_odds(words: Words) -> list[str]:
     """Write the log-odds of every class; the leader's others are summed apart."""
     top = words.constant.format(f"{words.max}(y_pred, {words.keep})")
     leader = words.one_hot.format(f"{words.argmax}(y_pred, {words.axis})")
@@ -341,7 +236,7 @@ def _class_odds(words: _Words) -> list[str]:
     ]
 
 
-def _overlap(loss: Loss, root: Node, words: _Words, by_class: bool) -> list[str]:
+def _overlap(loss: Loss, root: Node, words: Words, by_class: bool) -> list[str]:
     per_image = loss.parameters["over"] == "image"
     prepare = _class_masks if by_class else _masks
     lines = prepare(loss, words, per_image)
@@ -358,9 +253,9 @@ def _overlap(loss: Loss, root: Node, words: _Words, by_class: bool) -> list[str]
     return [*lines, *written, f"return {total} / {count}"]
 
 
-def _masks(loss: Loss, words: _Words, per_image: bool) -> list[str]:
+def _masks(loss: Loss, words: Words, per_image: bool) -> list[str]:
     axes = "tuple(range(1, len(y_pred.shape))) or None" if per_image else "None"
-    p = words.sigmoid.format("y_pred") if loss.form == "logit" else "y_pred"
+    p = words.call("sigmoid", "y_pred") if loss.form == "logit" else "y_pred"
     return [
         f"axes = {axes}",
         f"mask = {words.cast.format('y_true', 'y_pred')}",
@@ -368,7 +263,7 @@ def _masks(loss: Loss, words: _Words, per_image: bool) -> list[str]:
     ]
 
 
-def _class_masks(loss: Loss, words: _Words, per_image: bool) -> list[str]:
+def _class_masks(loss: Loss, words: Words, per_image: bool) -> list[str]:
     axes = "tuple(range(len(y_pred.shape) - 1))"
     if per_image:
         axes = "tuple(range(1, len(y_pred.shape) - 1)) or (0,)"
@@ -381,7 +276,7 @@ def _class_masks(loss: Loss, words: _Words, per_image: bool) -> list[str]:
     return [*lines, f"prob = {words.softmax}"]
 
 
-def _pairwise(loss: Loss, root: Node, words: _Words, by_class: bool) -> list[str]:
+def _pairwise(loss: Loss, root: Node, words: Words, by_class: bool) -> list[str]:
     lines = []
     if loss.parameters["similarity"] == "cosine":
         for x in ("y_true", "y_pred"):
@@ -411,7 +306,7 @@ def _pairwise(loss: Loss, root: Node, words: _Words, by_class: bool) -> list[str
     return [*lines, f"return (found(labels, scores) + {back}) / 2"]
 
 
-_Writer = Callable[["Loss", Node, _Words, bool], list[str]]
+_Writer = Callable[["Loss", Node, Words, bool], list[str]]
 _STRUCTURES: dict[str, _Writer] = {
     "pointwise": _pointwise,
     "rowwise": _rowwise,
