@@ -70,8 +70,10 @@ LIBRARIES = {
         # In a graph a number in front would be a tensor of its own dtype.
         spelling=replace(
             SPELLINGS["tensorflow"],
-            calls=SPELLINGS["tensorflow"].calls
-            | {"where": "tf.where({}, tf.cast({}, y_pred.dtype), {})"},
+            calls={
+                **SPELLINGS["tensorflow"].calls,
+                "where": "tf.where({}, tf.cast({}, y_pred.dtype), {})",
+            },
         ),
         sum="tf.reduce_sum",
         max="tf.reduce_max",
