@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 from sklearn import linear_model as skl
 from sklearn.base import clone
 from sklearn.svm import LinearSVC
@@ -27,7 +28,18 @@ from threadpoolctl import threadpool_limits
 import lossary as ls
 from lossary.frameworks.sklearn import LossClassifier, LossRegressor
 
-SIZES = ((2_000, 20), (20_000, 50), (200_000, 20))
+SIZES = (
+    (200, 5, 1.0),
+    (2_000, 20, 1.0),
+    (200, 2_000, 1.0),
+    (20_000, 50, 1.0),
+    (20_000, 5_000, 0.01),
+    (200_000, 20, 1.0),
+)
+"""Rows, columns, and the share of entries that are not 0: sparse below 1."""
+
+MODERATE = 1000
+"""Columns, beyond which scikit-learn's Newton method takes minutes."""
 CLOSE = 1e-4
 PATIENCE = 20.0
 """Seconds: a peer that takes longer is not asked again at a larger size."""
@@ -40,12 +52,19 @@ class Case:
     name: str
     ours: Any
     peers: dict[str, Any]
-    X: np.ndarray
+    X: Any
     y: np.ndarray
 
 
-def columns(rng: np.random.Generator, n: int, d: int) -> np.ndarray:
-    """Return correlated columns, some heavy-tailed, some of two values, in units."""
+def columns(rng: np.random.Generator, n: int, d: int, density: float) -> Any:
+    """Return correlated columns, some heavy-tailed, some of two values, in units.
+
+    Sparse ones are counts, as of words.
+    """
+    if density < 1:
+        counts = sp.random(n, d, density=density, rng=rng, format="csr")
+        counts.data = 1.0 + rng.poisson(0.5, size=counts.nnz)
+        return counts
     common = rng.normal(size=(n, 3)) @ rng.normal(size=(3, d))
     X = 0.5 * common + rng.normal(size=(n, d))
     X[:, ::4] = np.exp(0.5 * X[:, ::4])
@@ -53,9 +72,10 @@ def columns(rng: np.random.Generator, n: int, d: int) -> np.ndarray:
     return (X - X.mean(axis=0)) / X.std(axis=0) * rng.uniform(0.5, 2, d) + 1.0
 
 
-def cases(n: int, d: int) -> Iterator[Case]:
+def cases(n: int, d: int, density: float) -> Iterator[Case]:
+    """Yield the objectives that have one minimum, and peers that reach it in time."""
     rng = np.random.default_rng(0)
-    X = columns(rng, n, d)
+    X = columns(rng, n, d, density)
     linear = X @ rng.normal(size=d)
     linear = (linear - linear.mean()) / linear.std()
     y = 10 + 3 * linear + rng.standard_t(3, size=n)
@@ -64,18 +84,19 @@ def cases(n: int, d: int) -> Iterator[Case]:
     label = (2 * linear + rng.logistic(size=n) > 0.5).astype(int)
     other = X @ rng.normal(size=(d, 4)) / np.sqrt(d)
     several = (other + rng.gumbel(size=(n, 4))).argmax(axis=1)
-    C, alpha = 1.0, 1.0 / n
+    C, alpha, l1 = 1.0, 1.0 / n, 0.1 if density == 1 else 0.005
 
-    yield Case(
-        "squared_error",
-        LossRegressor(),
-        {
-            "LinearRegression": skl.LinearRegression(),
-            "Ridge, alpha=0": skl.Ridge(alpha=0.0),
-        },
-        X,
-        y,
-    )
+    if n > d and density == 1:
+        yield Case(
+            "squared_error",
+            LossRegressor(),
+            {
+                "LinearRegression": skl.LinearRegression(),
+                "Ridge, alpha=0": skl.Ridge(alpha=0.0),
+            },
+            X,
+            y,
+        )
     yield Case(
         "squared_error + l2",
         LossRegressor(penalty="l2", alpha=20.0 / n),
@@ -85,34 +106,37 @@ def cases(n: int, d: int) -> Iterator[Case]:
     )
     yield Case(
         "0.5*squared_error + l1",
-        LossRegressor("0.5*squared_error", penalty="l1", alpha=0.1),
-        {"Lasso": skl.Lasso(alpha=0.1)},
+        LossRegressor("0.5*squared_error", penalty="l1", alpha=l1),
+        {"Lasso": skl.Lasso(alpha=l1)},
         X,
         y,
     )
-    huber = skl.HuberRegressor(tol=1e-7, max_iter=1000).fit(X, y)
+    settings = {"alpha": 1e-4 if n > d else 10.0, "max_iter": 1000}
+    huber = skl.HuberRegressor(tol=1e-7, **settings).fit(X, y)
     delta, strength = huber.epsilon * huber.scale_, huber.alpha * huber.scale_ / n
     yield Case(
         "huber + l2",
         LossRegressor(ls.huber(delta=delta), penalty="l2", alpha=strength),
-        {"HuberRegressor": skl.HuberRegressor(max_iter=1000)},
+        {"HuberRegressor": skl.HuberRegressor(**settings)},
         X,
         y,
     )
-    yield Case(
-        "pinball + l1",
-        LossRegressor(ls.pinball(tau=0.8), penalty="l1", alpha=0.01),
-        {"QuantileRegressor": skl.QuantileRegressor(quantile=0.8, alpha=0.01)},
-        X,
-        y,
-    )
+    if density == 1:
+        yield Case(
+            "pinball + l1",
+            LossRegressor(ls.pinball(tau=0.8), penalty="l1", alpha=0.01),
+            {"QuantileRegressor": skl.QuantileRegressor(quantile=0.8, alpha=0.01)},
+            X,
+            y,
+        )
     glm: dict[str, Any] = {"max_iter": 10_000, "alpha": 1e-3}
+    of_glm = ("lbfgs", "newton-cholesky") if d <= MODERATE else ("lbfgs",)
     yield Case(
         "poisson + l2",
         LossRegressor("poisson", penalty="l2", alpha=1e-3),
         {
             f"PoissonRegressor, {s}": skl.PoissonRegressor(solver=s, **glm)
-            for s in ("lbfgs", "newton-cholesky")
+            for s in of_glm
         },
         X,
         count,
@@ -122,12 +146,12 @@ def cases(n: int, d: int) -> Iterator[Case]:
         LossRegressor(ls.tweedie(power=1.5), penalty="l2", alpha=1e-3),
         {
             f"TweedieRegressor, {s}": skl.TweedieRegressor(power=1.5, solver=s, **glm)
-            for s in ("lbfgs", "newton-cholesky")
+            for s in of_glm
         },
         X,
         amount,
     )
-    solvers = ("lbfgs", "newton-cg", "newton-cholesky")
+    solvers = ("lbfgs", "newton-cg", *of_glm[1:])
     logistic = {
         f"LogisticRegression, {s}": skl.LogisticRegression(
             C=C, solver=s, max_iter=10_000
@@ -227,8 +251,8 @@ def main() -> None:
     slow: set[tuple[str, str]] = set()
     warnings.simplefilter("ignore")
     with threadpool_limits(options.threads):
-        for n, d in SIZES:
-            for case in cases(n, d) if n <= options.largest else ():
+        for n, d, density in SIZES:
+            for case in cases(n, d, density) if n <= options.largest else ():
                 if options.only in case.name:
                     report(case, options.turns, slow)
 

@@ -165,6 +165,9 @@ def test_units_of_columns_and_target_do_not_matter():
 def test_margins_are_not_called_probabilities():
     hinge = LossClassifier("hinge").fit(X, BINARY)
     assert not hasattr(hinge, "predict_proba")
+    with pytest.raises(AttributeError) as refused:
+        hinge.predict_proba(X)
+    assert "hinge is not one; train 'binary_cross" in str(refused.value.__cause__)
     exponential = LossClassifier("exponential").fit(X, BINARY)
     logistic = LossClassifier().fit(X, BINARY)
     p = exponential.predict_proba(X)
@@ -190,10 +193,23 @@ def test_a_sum_of_losses_is_a_loss():
     [
         (LossRegressor(penalty="l3"), REAL, "penalty must be None, 'l1' or 'l2'"),
         (LossRegressor(solver="lbgfs"), REAL, "did you mean 'lbfgs'"),
-        (LossRegressor(alpha=-1), REAL, "alpha must be at least 0, got -1"),
+        (LossRegressor(alpha=-1), REAL, "alpha must be a finite .* 0, got -1"),
+        (LossRegressor(alpha=np.inf), REAL, "alpha must be a finite .*, got inf"),
+        (LossRegressor(alpha="1"), REAL, "alpha must be a finite number, .* got '1'"),
+        (LossRegressor(max_iter=1.5), REAL, "max_iter must be a whole number"),
+        (LossRegressor(batch_size=0), REAL, "batch_size must be a whole .* least 1"),
+        (LossRegressor(learning_rate=0), REAL, "learning_rate must be .* above 0"),
+        (LossRegressor("info_nce"), REAL, "takes one vector per row as predictions"),
+        (LossRegressor("huber"), np.full(N, "a"), "huber takes .* read as numbers"),
+        (LossRegressor(), np.c_[REAL, REAL], r"\(240, 2\); wrap it in MultiOutputReg"),
+        (LossClassifier(), np.eye(3)[CLASS], r"\(240, 3\); wrap it in MultiOutputCl"),
+        (LossClassifier("mae"), BINARY, "or train LossRegressor"),
+        (LossClassifier(class_weight="balance"), BINARY, "class_weight must be None"),
+        (LossClassifier(class_weight={0: -1}), BINARY, "class_weight must be .* -1"),
+        (LossClassifier(class_weight={"x": 1}), BINARY, r"of the classes \[0, 1\]"),
         (LossRegressor("hinge"), BINARY, "use LossClassifier"),
         (LossRegressor("poisson"), REAL, "counts or amounts"),
-        (LossClassifier("hinge"), CLASS, "not a loss of 3 classes"),
+        (LossClassifier("hinge"), CLASS, "not a loss of 3 classes.*OneVsRest"),
         (LossClassifier(), np.ones(N), "1 class"),
         (LossRegressor(solver="sgd", learning_rate=1e9), REAL, "diverged"),
     ],

@@ -89,6 +89,11 @@ def test_a_model_learns_on_after_a_pickle():
 def test_only_solvers_of_batches_have_partial_fit(solver):
     assert not hasattr(LossRegressor(solver=solver), "partial_fit")
     assert not hasattr(LossClassifier(solver=solver), "partial_fit")
+    with pytest.raises(AttributeError) as refused:
+        LossRegressor(solver=solver).partial_fit(X, REAL)
+    assert f"sgd, rmsprop, adam, and this one is '{solver}'" in str(
+        refused.value.__cause__
+    )
 
 
 def test_partial_fit_says_what_it_needs():
@@ -138,10 +143,25 @@ def test_a_class_weight_is_a_sample_weight():
     np.testing.assert_allclose(ours.coef_, other.coef_, rtol=1e-6)
 
 
-@pytest.mark.parametrize("weight", [np.zeros(N), -WEIGHT, WEIGHT * np.nan, WEIGHT[:5]])
-def test_weights_that_make_no_sense_are_refused(weight):
-    with pytest.raises(ValueError, match=r"weight|NaN"):
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [
+        (np.zeros(N), "but every one is zero"),
+        (np.where(np.arange(N) == 3, -2.0, 1.0), "but there is -2 in row 3"),
+        (WEIGHT * np.nan, "but there is nan in rows 0, 1, 2 and 597 more"),
+        (WEIGHT[:5], r"got shape \(5,\)"),
+        (WEIGHT[:, None], r"got shape \(600, 1\)"),
+        (np.full(N, "heavy"), "cannot be read as such"),
+    ],
+)
+def test_weights_that_make_no_sense_are_refused(weight, message):
+    with pytest.raises(DataError, match=f"^sample_weight must hold 600 .*{message}"):
         LossRegressor().fit(X, REAL, sample_weight=weight)
+
+
+def test_one_weight_is_that_of_every_row():
+    one = LossRegressor("huber").fit(X, REAL, sample_weight=2.0)
+    np.testing.assert_allclose(one.coef_, LossRegressor("huber").fit(X, REAL).coef_)
 
 
 # -- metadata routing -----------------------------------------------------------------
@@ -229,6 +249,33 @@ def test_copies_keep_the_loss(loss):
     assert copy.loss_ == ls.huber(delta=2.0)
 
 
+def test_parameters_of_the_loss_are_parameters_of_the_model():
+    model = LossRegressor(ls.huber(delta=2.0))
+    assert model.get_params()["loss__delta"] == 2.0
+    assert "loss__delta" not in model.get_params(deep=False)
+    assert model.set_params(loss__delta=3, alpha=0.1).loss == ls.huber(delta=3.0)
+    assert model.alpha == 0.1
+    named = LossRegressor("pinball").set_params(loss__tau=0.9)
+    assert named.loss == ls.pinball(tau=0.9)
+    both = model.set_params(loss__tau=0.2, loss="pinball")
+    assert both.loss == ls.pinball(tau=0.2)
+    with pytest.raises(ParameterError, match="did you mean 'tau'"):
+        model.set_params(loss__tua=0.2)
+    with pytest.raises(ParameterError, match="loss__tau is a parameter of a loss, and"):
+        LossRegressor().set_params(loss__tau=0.2)
+
+
+def test_a_search_chooses_the_parameters_of_the_loss():
+    dirty = REAL + np.where(np.arange(N) % 7 == 0, 300.0, 0.0)
+    search = GridSearchCV(
+        make_pipeline(StandardScaler(), LossRegressor("huber")),
+        {"lossregressor__loss__delta": [1e4, 1.0]},
+        scoring=ls.absolute_error.to_sklearn(),
+    ).fit(X, dirty)
+    assert search.best_params_ == {"lossregressor__loss__delta": 1.0}
+    assert search.best_estimator_[-1].loss_ == ls.huber(delta=1.0)
+
+
 def test_the_score_is_that_of_scikit_learn():
     theirs = skl.LinearRegression().fit(X, REAL).score(X, REAL)
     assert LossRegressor().fit(X, REAL).score(X, REAL) == pytest.approx(theirs)
@@ -237,7 +284,7 @@ def test_the_score_is_that_of_scikit_learn():
 
 
 def test_only_a_solver_that_stops_early_warns():
-    for loss in ("huber", "poisson"):
+    for loss in ("absolute_error", "poisson"):
         with pytest.warns(ConvergenceWarning, match="raise max_iter"):
             LossRegressor(loss, max_iter=1, solver="lbfgs").fit(X, COUNT)
         LossRegressor(loss, solver="lbfgs").fit(X, COUNT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import scipy.sparse as sp
 from scipy.optimize import linprog
 from sklearn import linear_model as skl
+from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
 import lossary as ls
@@ -84,10 +86,12 @@ def test_a_loss_that_is_not_convex_is_fitted_near_the_bulk(name, penalty):
 
 @pytest.mark.parametrize("format", [sp.csr_array, sp.csc_matrix, sp.coo_array])
 @pytest.mark.parametrize(
-    "solver", ["newton-cholesky", "interior-point", "lbfgs", "gd", "sgd", "adam"]
+    "solver",
+    ["newton-cholesky", "interior-point", "highs", "lbfgs", "gd", "sgd", "adam"],
 )
 def test_sparse_columns_give_the_coefficients_of_dense_ones(solver, format):
-    loss = "absolute_error" if solver == "interior-point" else "squared_error"
+    lines = solver in ("interior-point", "highs")
+    loss = "absolute_error" if lines else "squared_error"
     options = {"solver": solver, "max_iter": 50, "random_state": 0}
     dense = fitted(loss, REAL, **options)
     sparse = fitted(loss, REAL, X=format(X), **options)
@@ -95,13 +99,20 @@ def test_sparse_columns_give_the_coefficients_of_dense_ones(solver, format):
     np.testing.assert_allclose(sparse.predict(format(X)), dense.predict(X), rtol=1e-6)
 
 
-def test_a_sparse_matrix_of_many_columns_is_never_made_dense():
+@pytest.mark.parametrize(
+    ("penalty", "solver"), [("l1", "lbfgs"), ("l2", "newton-cholesky")]
+)
+def test_a_sparse_matrix_of_many_columns_is_never_made_dense(penalty, solver):
     wide = sp.random_array((50, 200_000), density=1e-4, rng=RNG, format="csr")
     y = np.asarray(wide.sum(axis=1)).ravel()
-    model = LossRegressor(penalty="l2", alpha=1e-3, max_iter=20)
+    model = LossRegressor(penalty=penalty, alpha=1e-3, max_iter=20)
+    tracemalloc.start()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        assert model.fit(wide, y).solver_ == "lbfgs"
+        assert model.fit(wide, y).solver_ == solver
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert penalty == "l1" or most < wide.shape[0] * wide.shape[1] * 8 / 2
 
 
 def test_the_interior_point_finds_the_vertex_of_the_linear_program():
@@ -187,6 +198,76 @@ def test_a_removed_row_may_hold_what_the_loss_is_not_defined_on():
     np.testing.assert_allclose(model.coef_, other.coef_, rtol=1e-10)
 
 
+WIDE = RNG.normal(size=(40, 300)) * RNG.uniform(0.1, 10, size=300) + 5
+WIDE[:, 7] = 3.0  # constant
+WIDE[:, 8] = WIDE[:, 9]
+
+
+@pytest.mark.parametrize("intercept", [True, False])
+@pytest.mark.parametrize("format", [np.asarray, sp.csr_array])
+def test_ridge_of_many_columns_is_that_of_scikit_learn(format, intercept):
+    y, w = REAL[:40], WEIGHT[:40]
+    options = {"fit_intercept": intercept}
+    theirs = skl.Ridge(3.0, **options).fit(WIDE, y, sample_weight=w)
+    ours = LossRegressor(penalty="l2", alpha=6.0 / w.sum(), **options)
+    ours.fit(format(WIDE), y, sample_weight=w)
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, rtol=1e-7, atol=1e-10)
+    np.testing.assert_allclose(ours.intercept_, theirs.intercept_, rtol=1e-7)
+
+
+@pytest.mark.parametrize(("loss", "y", "solver"), CASES)
+def test_fewer_rows_than_columns_are_solved_by_a_column_per_row(loss, y, solver):
+    regression = y is REAL or y is COUNT
+    model = (LossRegressor if regression else LossClassifier)(
+        loss, penalty="l2", alpha=0.1
+    )
+    several = np.array([0, 1, 2])[RNG.permutation(np.arange(40) % 3)]
+    y = several if y is CLASS else y[:40]
+    found = model.fit(WIDE, y)
+    assert found.solver_ == solver
+    assert found.converged_
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        plain = clone(model).set_params(solver="gd", max_iter=3000).fit(WIDE, y)
+    assert found.objective_ <= plain.objective_ * (1 + 1e-9)
+    scores = found.raw_scores(WIDE)
+    constant = found.intercept_ + 0 * scores
+    assert not np.allclose(scores, constant)
+    penalty = 0.1 / 2 * (found.coef_**2).sum()
+    value = ls.get(loss).linked() if isinstance(ls.get(loss), ls.Loss) else ls.get(loss)
+    assert found.objective_ == pytest.approx(value(y, scores) + penalty, rel=1e-9)
+
+
+@pytest.mark.parametrize("intercept", [True, False])
+@pytest.mark.parametrize("format", [np.asarray, sp.csr_array])
+def test_quantiles_of_many_columns_are_those_of_scikit_learn(format, intercept):
+    y, w = REAL[:40], WEIGHT[:40]
+    options = {"alpha": 0.02, "fit_intercept": intercept}
+    theirs = skl.QuantileRegressor(quantile=0.7, **options).fit(WIDE, y, w)
+    ours = LossRegressor(ls.pinball(tau=0.7), penalty="l1", **options)
+    ours.fit(format(WIDE), y, sample_weight=w)
+    assert ours.solver_ == "highs"
+    assert ours.converged_
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(ours.intercept_, theirs.intercept_, rtol=1e-6)
+
+
+def test_the_linear_program_of_a_hinge_has_the_optimum_of_the_interior_point():
+    options = {"penalty": "l1", "alpha": 0.05}
+    program = LossClassifier("hinge", **options).fit(WIDE, BINARY[:40])
+    inside = LossClassifier("hinge", solver="interior-point", **options)
+    inside.fit(WIDE, BINARY[:40])
+    assert program.solver_ == "highs"
+    assert program.objective_ == pytest.approx(inside.objective_, rel=1e-6)
+
+
+def test_columns_that_say_nothing_leave_the_constant():
+    same = np.ones((3, 20))
+    model = LossRegressor("huber", penalty="l2").fit(same, [1.0, 2.0, 3.0])
+    assert (model.coef_ == 0).all()
+    assert model.intercept_ == pytest.approx(2.0)
+
+
 def test_many_columns_and_classes_are_left_to_lbfgs():
     wide = RNG.normal(size=(40, 1001))
     with warnings.catch_warnings():
@@ -199,6 +280,7 @@ def test_many_columns_and_classes_are_left_to_lbfgs():
     [
         ("interior-point", "huber", REAL),
         ("interior-point", "0.5*squared_error + absolute_error", REAL),
+        ("highs", "huber", REAL),
         ("newton-cholesky", "focal", CLASS),
         ("newton-cholesky", "kl_divergence", CLASS),
     ],

@@ -141,7 +141,13 @@ class Bundle:
         name = repr(self.loss)
         if self.task == "multiclass":
             return self._codes(np.asarray(y), n_classes)
-        values = np.asarray(y, dtype=np.float64)
+        try:
+            values = np.asarray(y, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise DomainError(
+                f"{name} takes targets that are {self.terms[0][1].target.phrase}, and "
+                "these cannot be read as numbers; encode them first"
+            ) from None
         for _, term in self.terms:
             kind = term.target
             bad = ~np.isfinite(values) | kind.outside(values)
@@ -259,9 +265,9 @@ def _scored(loss: Loss) -> Loss:
         if option in loss.form_options():
             return loss.bind(**{option: True})
     raise ParameterError(
-        f"{loss!r} takes a {loss.prediction.name} as its prediction, and a model adds "
-        "up scores over the whole line; declare a form for prediction='logit', 'log' "
-        "or 'real'"
+        f"{loss!r} takes {loss.prediction.phrase} as predictions, and a model adds up "
+        "scores over the whole line; use another loss, or declare a form of this one "
+        "for prediction='logit', 'log' or 'real'"
     )
 
 
@@ -358,10 +364,21 @@ def checked_weight(sample_weight: ArrayLike | None, rows: int) -> Array | None:
     """Return weights as floats, or say what is wrong with them."""
     if sample_weight is None:
         return None
-    w = np.asarray(sample_weight, dtype=np.float64)
-    if w.shape != (rows,) or not (np.isfinite(w) & (w >= 0)).all() or not w.any():
+    try:
+        w = np.asarray(sample_weight, dtype=np.float64)
+    except (TypeError, ValueError):
         raise DataError(
-            f"sample_weight must hold {rows} finite numbers, at least 0 and not all "
-            f"0, got shape {w.shape}"
-        )
-    return w
+            f"sample_weight must hold {rows} numbers, and these cannot be read as such"
+        ) from None
+    if w.shape != (rows,):
+        wrong = f"got shape {w.shape}"
+    elif (bad := np.flatnonzero(~(np.isfinite(w) & (w >= 0)))).size:
+        wrong = f"but there is {w[bad[0]]:g} in {some_rows(bad)}"
+    elif not w.any():
+        wrong = "but every one is zero"
+    else:
+        return w
+    raise DataError(
+        f"sample_weight must hold {rows} finite numbers, at least 0 and not all 0, "
+        + wrong
+    )

@@ -292,7 +292,7 @@ MODELS = {
                 "penalty": "l2",
                 "alpha": 1e-3,
                 "fit_intercept": True,
-                "solver": "lbfgs",
+                "solver": "auto",
                 "max_iter": None,
                 "tol": 1e-5,
                 "learning_rate": None,

@@ -99,6 +99,18 @@ class Design:
         whole[-1, -1] = total
         return whole
 
+    def outer(self, share: Array) -> Array:
+        """Return ``A diag(share) Aᵀ``, (n, n), without the column of ones."""
+        scale = share / self.size**2
+        if isinstance(self.X, np.ndarray):
+            rows = (self.X - self.centre) * np.sqrt(scale)
+            return np.asarray(rows @ rows.T)
+        scaled = self.X.copy()
+        scaled.data *= scale[scaled.indices]
+        product, pulled = (scaled @ self.X.T).toarray(), scaled @ self.centre
+        product -= np.add.outer(pulled, pulled) - self.centre @ (scale * self.centre)
+        return np.asarray(product)
+
     def _raw_gram(self, weight: Any) -> tuple[Array, Array, float]:
         if np.ndim(weight) == 0:
             product = self.X.T @ self.X

@@ -15,13 +15,14 @@ from lossary.frameworks.linear.interior import interior_point
 from lossary.frameworks.linear.kinks import has_kink, lines_of
 from lossary.frameworks.linear.newton import newton
 from lossary.frameworks.linear.problem import Problem, Solution
+from lossary.frameworks.linear.program import linear_program
 from lossary.frameworks.linear.smoothing import smoothed
 
-_WIDTHS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)  # of the spread of scores
+_WIDTHS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8)  # of the spread of scores
+_NEAR = 1e-5  # narrow enough, where the objective has settled
 _SETTLED = 1e-4  # relative change of the objective from one width to the next
 
-_MOST_COLUMNS = 1000  # beyond, products of columns cost more than many plain steps
-_MOST_SCORES = 700  # the same for classes, whose Hessian has a block per pair
+_MOST_COEFFICIENTS = 1000  # beyond, products of columns cost more than plain steps
 
 Smooth = Callable[[Problem, int, float, Array, Bundle | None], Solution]
 
@@ -29,15 +30,22 @@ Smooth = Callable[[Problem, int, float, Array, Bundle | None], Solution]
 def choose(problem: Problem) -> str:
     """Name the solver that is fastest and exact for a loss.
 
-    The interior point for two lines per row, Newton's method for other convex losses
-    of moderately many columns, L-BFGS for the rest.
+    For two lines per row the interior point or, under an L1 penalty on more columns
+    than rows, a linear program; Newton's method for other convex losses of moderately
+    many columns; L-BFGS for the rest.
     """
-    most = _MOST_SCORES if problem.several else _MOST_COLUMNS
     convex = all(term.facts.convex for _, term in problem.bundle.terms)
-    small = problem.design.width * problem.outputs <= most
-    if not (convex and small and _has_hessian(problem)):
+    small = problem.design.width * problem.outputs <= _MOST_COEFFICIENTS
+    if not (convex and _has_hessian(problem)):
         return "lbfgs"
-    return "newton-cholesky" if lines_of(problem) is None else "interior-point"
+    wide = problem.design.width > problem.design.rows
+    if not (small or wide):
+        return "lbfgs"
+    if lines_of(problem) is None:
+        return "newton-cholesky" if small else "lbfgs"
+    if wide and problem.l1.any():
+        return "highs"
+    return "interior-point" if small else "lbfgs"
 
 
 def _has_hessian(problem: Problem) -> bool:
@@ -87,6 +95,16 @@ def _by_interior_point(problem: Problem, max_iter: int | None, tol: float) -> So
     return interior_point(problem, lines, max_iter or 100, tol)
 
 
+def _by_linear_program(problem: Problem, max_iter: int | None, tol: float) -> Solution:
+    lines = lines_of(problem)
+    if lines is None or problem.l2.any():
+        raise ParameterError(
+            "solver='highs' is for losses of two straight lines per row without an L2 "
+            f"penalty, and {problem.bundle.loss!r} is none; use solver='auto'"
+        )
+    return linear_program(problem, lines, max_iter)
+
+
 def _sharpened(
     problem: Problem, smooth: Smooth, max_iter: int, tol: float, plain: Solution
 ) -> Solution:
@@ -103,9 +121,12 @@ def _sharpened(
         steps, last = steps + found.iterations, found.theta
         value = problem.value(last)
         settled = abs(value - best.value) <= _SETTLED * abs(best.value)
-        converged = settled and found.iterations < max_iter
+        ended = found.converged or 0 < found.iterations < max_iter
+        converged = settled and ended
         if value < best.value:
             best = replace(found, value=value)
+        if converged and width <= _NEAR:
+            break
     return replace(best, iterations=steps, converged=converged)
 
 
@@ -159,6 +180,7 @@ def _lbfgs(
 BATCH_SOLVERS: dict[str, Callable[[Problem, int | None, float], Solution]] = {
     "newton-cholesky": _by_newton,
     "interior-point": _by_interior_point,
+    "highs": _by_linear_program,
     "lbfgs": _by_lbfgs,
 }
 """The solvers that see all rows at once, by name."""

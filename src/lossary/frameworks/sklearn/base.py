@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import (
-    _check_sample_weight,
-    check_is_fitted,
-    validate_data,
-)
+from sklearn.utils.validation import check_is_fitted, validate_data
 
-from lossary.errors import DataError, ParameterError, nearest
+from lossary.errors import DataError, ParameterError, ShapeError, nearest
 from lossary.frameworks.bundle import Array, Bundle, Scale, checked_weight, scale_of
 from lossary.frameworks.linear.descent import (
     DESCENTS,
@@ -28,20 +25,38 @@ from lossary.frameworks.linear.descent import (
 from lossary.frameworks.linear.design import Design, design_of
 from lossary.frameworks.linear.problem import Problem, Solution, problem_of
 from lossary.frameworks.linear.solvers import BATCH_SOLVERS, choose
+from lossary.frameworks.linear.wide import narrowed
+from lossary.loss import Loss
+from lossary.registry import get
 
 PENALTIES = (None, "l1", "l2")
+_NUMBERS: dict[str, tuple[Any, float, str]] = {
+    "alpha": (Real, 0, "a finite number, at least 0"),
+    "tol": (Real, 0, "a finite number, at least 0"),
+    "learning_rate": (Real, np.finfo(float).tiny, "a finite number above 0"),
+    "max_iter": (Integral, 1, "a whole number, at least 1"),
+    "batch_size": (Integral, 1, "a whole number, at least 1"),
+}
+_OPTIONAL = ("learning_rate", "max_iter")
 SOLVERS = ("auto", *BATCH_SOLVERS, *DESCENTS)
+IN_PARTS = tuple(name for name, descent in DESCENTS.items() if descent.batched)
+_OF_LOSS = "loss__"  # before the name of a parameter of the loss, as of an estimator
 
 
-def learns_in_parts(model: LinearModel) -> bool:
+def has_parts(model: LinearModel) -> bool:
     """Say whether the solver takes rows as they come, so that partial_fit exists."""
-    descent = DESCENTS.get(model.solver)
-    return descent is not None and descent.batched
+    if model.solver in IN_PARTS:
+        return True
+    raise AttributeError(
+        f"partial_fit is there for the solvers {', '.join(IN_PARTS)}, and this one is "
+        f"{model.solver!r}"
+    )
 
 
 class LinearModel(BaseEstimator):  # type: ignore[misc]
     """Base of `LossRegressor` and `LossClassifier`."""
 
+    _of_columns = ""  # what trains one model per column of targets
     _progress: Progress | None = None
 
     def __init__(
@@ -74,6 +89,23 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
         tags.input_tags.sparse = True
         return tags
 
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the parameters; `deep` adds those of a loss, as ``loss__delta``."""
+        found: dict[str, Any] = super().get_params(deep)
+        if deep and isinstance(self.loss, Loss):
+            of_loss = self.loss.parameters.items()
+            found |= {_OF_LOSS + name: value for name, value in of_loss}
+        return found
+
+    def set_params(self, **params: Any) -> LinearModel:
+        """Set parameters, and those of the loss: ``set_params(loss__delta=2.0)``."""
+        names = [name for name in params if name.startswith(_OF_LOSS)]
+        of_loss = {name.removeprefix(_OF_LOSS): params.pop(name) for name in names}
+        super().set_params(**params)
+        if of_loss:
+            self.loss = _bound(self.loss, of_loss)
+        return self
+
     def raw_scores(self, X: Any) -> Array:
         """Return what the loss was trained on: shape (n,), or (n, k) of k classes."""
         check_is_fitted(self)
@@ -97,11 +129,19 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
                 f"solver={self.solver!r} is not known; "
                 + nearest(str(self.solver), SOLVERS)
             )
-        for name, low in (("alpha", 0), ("tol", 0), ("max_iter", 1), ("batch_size", 1),
-                          ("learning_rate", 0)):  # fmt: skip
+        for name, (kind, low, allowed) in _NUMBERS.items():
             value = getattr(self, name)
-            if value is not None and not value >= low:
-                raise ParameterError(f"{name} must be at least {low}, got {value!r}")
+            if value is None and name in _OPTIONAL:
+                continue
+            if not (isinstance(value, kind) and low <= value < np.inf):
+                raise ParameterError(f"{name} must be {allowed}, got {value!r}")
+        shape = np.asarray(y).shape
+        if len(shape) == 2 and shape[1] > 1:
+            raise ShapeError(
+                f"{type(self).__name__} takes one target per row, and y has shape "
+                f"{shape}; wrap it in {self._of_columns} of sklearn.multioutput, or "
+                "pass one column"
+            )
         return validate_data(
             self, X, y, reset=reset, accept_sparse="csr", dtype=np.float64, **options
         )
@@ -115,11 +155,10 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
         scale = scale_of(bundle, target, weight, k)
         design = design_of(X, weight, self.fit_intercept)
         problem = self._problem(design, target, weight, bundle, scale)
-        self.solver_ = choose(problem) if self.solver == "auto" else self.solver
         solution = self._solve(problem)
         self._keep(problem, solution.theta)
         self._progress = None
-        if learns_in_parts(self):
+        if self.solver in IN_PARTS:
             state, passes = State(solution.theta), solution.iterations
             now = Progress(scale, design.bare(), self._rng(), state, passes)
             self._progress = now
@@ -160,9 +199,15 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
         return problem_of(design, y, weight, bundle, scale, self.penalty, self.alpha)
 
     def _solve(self, problem: Problem) -> Solution:
-        if self.solver_ in BATCH_SOLVERS:
-            return BATCH_SOLVERS[self.solver_](problem, self.max_iter, self.tol)
-        descent = DESCENTS[self.solver_]
+        """Return the solution, and name the solver."""
+        self.solver_ = self.solver
+        descent = DESCENTS.get(self.solver)
+        if descent is None:
+            narrow, widened = narrowed(problem)
+            if self.solver == "auto":
+                self.solver_ = choose(narrow)
+            found = BATCH_SOLVERS[self.solver_](narrow, self.max_iter, self.tol)
+            return replace(found, theta=widened(found.theta))
         return descend(
             problem,
             descent,
@@ -215,9 +260,26 @@ def _first_scale(bundle: Bundle, y: Any, weight: Array | None, k: int | None) ->
 
 def _counted(X: Any, y: Any, weight: Any) -> tuple[Any, Any, Array | None]:
     """Return the rows that count, and their weights; a weight of 0 removes a row."""
-    if weight is None:
+    whole = weights_of(weight, X.shape[0])
+    if whole is None:
         return X, y, None
-    whole = _check_sample_weight(weight, X, dtype=np.float64)
-    checked_weight(whole, X.shape[0])
     kept = whole > 0
     return (X, y, whole) if kept.all() else (X[kept], y[kept], whole[kept])
+
+
+def weights_of(weight: Any, rows: int) -> Array | None:
+    """Return checked weights; one number is that of every row, as in scikit-learn."""
+    if isinstance(weight, Real):
+        weight = np.full(rows, weight)
+    return checked_weight(weight, rows)
+
+
+def _bound(loss: Any, options: dict[str, Any]) -> Any:
+    """Return a loss with other parameters."""
+    loss = get(loss)
+    if isinstance(loss, Loss):
+        return loss.bind(**options)
+    raise ParameterError(
+        f"loss__{next(iter(options))} is a parameter of a loss, and the loss here is "
+        f"{loss!r}; pass losses with their parameters as loss="
+    )

@@ -9,11 +9,10 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import compute_class_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_sample_weight
 
 from lossary.errors import DataError, ParameterError
 from lossary.frameworks.bundle import Array, Bundle
-from lossary.frameworks.sklearn.base import LinearModel, learns_in_parts
+from lossary.frameworks.sklearn.base import LinearModel, has_parts, weights_of
 
 
 class LossRegressor(RegressorMixin, LinearModel):  # type: ignore[misc]
@@ -22,17 +21,21 @@ class LossRegressor(RegressorMixin, LinearModel):  # type: ignore[misc]
     Parameters
     ----------
     loss : str, Loss or weighted sum, optional
-        A regression loss, as `lossary.get` takes it; "squared_error" by default.
+        A regression loss, as `lossary.get` takes it; "squared_error" by default. Its
+        parameters can be set and searched as ``loss__delta``.
     penalty : {None, "l1", "l2"}
     alpha : float, default 1.0
         Strength of the penalty; see the module.
     fit_intercept : bool, default True
-    solver : {"auto", "newton-cholesky", "interior-point", "lbfgs", "gd", "sgd", \
-"rmsprop", "adam"}
-        "auto" takes the interior point for losses of two straight lines, Newton's
-        method for other convex losses of up to 1000 columns, and else L-BFGS, which is
-        SciPy's. "gd" descends on all rows, the last three on batches. Losses with
-        kinks are fine for all of them.
+    solver : {"auto", "newton-cholesky", "interior-point", "highs", "lbfgs", "gd", \
+"sgd", "rmsprop", "adam"}
+        "auto" takes the interior point for losses of two straight lines (HiGHS, a
+        linear program of SciPy's, where there are more columns than rows and the
+        penalty is "l1"), Newton's method for other convex losses of up to 1000
+        coefficients (rows, where they are fewer and the penalty is "l2"), and else
+        L-BFGS, which is SciPy's. "gd"
+        descends on all rows, the last three on batches. Losses with kinks are fine
+        for all of them.
     max_iter : int, optional
         Steps (100; 1000 of L-BFGS), or passes over the rows: of gd (1000), of others
         (200).
@@ -68,6 +71,8 @@ class LossRegressor(RegressorMixin, LinearModel):  # type: ignore[misc]
     (array([3.]), 1.0)
     """
 
+    _of_columns = "MultiOutputRegressor"
+
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> LossRegressor:
         """Fit the coefficients.
 
@@ -78,12 +83,12 @@ class LossRegressor(RegressorMixin, LinearModel):  # type: ignore[misc]
         sample_weight : array, shape (n,), optional
             At least 0; 0 removes a row.
         """
-        X, y = self._checked(X, y, y_numeric=True)
+        X, y = self._checked(X, y)
         self._fit(X, y, sample_weight, self._bundle())
         self._flatten()
         return self
 
-    @available_if(learns_in_parts)  # type: ignore[untyped-decorator]
+    @available_if(has_parts)  # type: ignore[untyped-decorator]
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> LossRegressor:
         """Pass once over some rows; the first call sets the scale of the problem.
 
@@ -91,7 +96,7 @@ class LossRegressor(RegressorMixin, LinearModel):  # type: ignore[misc]
         and "adam"; the rate falls with the square root of the passes.
         """
         first = self._progress is None
-        X, y = self._checked(X, y, reset=first, y_numeric=True)
+        X, y = self._checked(X, y, reset=first)
         self._partial_fit(X, y, sample_weight, self._bundle(), None)
         self._flatten()
         return self
@@ -115,10 +120,24 @@ class LossRegressor(RegressorMixin, LinearModel):  # type: ignore[misc]
         return Bundle(self.loss_).response(z)
 
 
+_OTHERWISE = {
+    "regression": ", or train LossRegressor with this one",
+    "binary": ", or train one classifier per class with this one, by "
+    "sklearn.multiclass.OneVsRestClassifier",
+}
+"""Where a loss that is not of the classes at hand belongs, by its task."""
+
+
 def _gives_probabilities(model: LossClassifier) -> bool:
     """Say whether predict_proba has a meaning: margins are no probabilities."""
     loss = getattr(model, "loss_", model.loss)
-    return loss is None or Bundle(loss).calibrated
+    if loss is None or Bundle(loss).calibrated:
+        return True
+    raise AttributeError(
+        f"predict_proba is there for losses that are least at the true probability, "
+        f"and {Bundle(loss).loss!r} is not one; train 'binary_cross_entropy', use "
+        "decision_function, or calibrate the model by CalibratedClassifierCV"
+    )
 
 
 class LossClassifier(ClassifierMixin, LinearModel):  # type: ignore[misc]
@@ -152,6 +171,8 @@ random_state
     >>> model.predict([[0.5], [2.5]]).tolist()
     ['no', 'yes']
     """
+
+    _of_columns = "MultiOutputClassifier"
 
     def __init__(
         self,
@@ -194,7 +215,7 @@ random_state
             self.intercept_ -= self.intercept_.mean()  # only differences count
         return self
 
-    @available_if(learns_in_parts)  # type: ignore[untyped-decorator]
+    @available_if(has_parts)  # type: ignore[untyped-decorator]
     def partial_fit(
         self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
     ) -> LossClassifier:
@@ -235,7 +256,7 @@ random_state
         if k < 2:
             raise DataError(
                 "a classifier needs at least 2 classes, but the target holds 1 class: "
-                f"{self.classes_[0]!r}"
+                f"{self.classes_.tolist()[0]!r}"
             )
         codes = np.searchsorted(self.classes_, y)
         codes[codes == k] = 0
@@ -246,26 +267,40 @@ random_state
                 f"{self.classes_.tolist()}; name all classes in the first partial_fit"
             )
         if self.class_weight is not None:
-            sample_weight = self._class_weighted(X, y, codes, sample_weight)
+            sample_weight = self._class_weighted(y, codes, sample_weight)
         default = "binary_cross_entropy" if k == 2 else "cross_entropy"
         bundle = Bundle(default if self.loss is None else self.loss)
         several = bundle.task == "multiclass"
         if bundle.task == "regression" or (k > 2 and not several):
             raise ParameterError(
                 f"{bundle.loss!r} is not a loss of {k} classes; use a loss such as "
-                f"{default!r}"
+                f"{default!r}" + _OTHERWISE[bundle.task]
             )
         return codes, sample_weight, bundle, k if several else None
 
-    def _class_weighted(self, X: Any, y: Any, codes: Any, sample_weight: Any) -> Array:
-        weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
+    def _class_weighted(self, y: Any, codes: Any, sample_weight: Any) -> Array:
+        weight = weights_of(sample_weight, len(codes))
         if isinstance(self.class_weight, str) and self.class_weight == "balanced":
             totals = np.bincount(codes, weight, len(self.classes_))
             present = np.where(totals > 0, totals, 1.0)
-            each = weight.sum() / (len(totals) * present)
+            each = totals.sum() / (len(totals) * present)
         else:
+            each = self._given_weights(y)
+        return np.asarray(each[codes] if weight is None else weight * each[codes])
+
+    def _given_weights(self, y: Any) -> Array:
+        try:
             each = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
-        return np.asarray(weight * each[codes])
+            legal = np.isfinite(each).all() and (each >= 0).all()
+        except (TypeError, ValueError):
+            legal = False
+        if not legal:
+            raise ParameterError(
+                "class_weight must be None, 'balanced' or a mapping from class to "
+                f"weight, at least 0, of the classes {self.classes_.tolist()}, got "
+                f"{self.class_weight!r}"
+            )
+        return np.asarray(each)
 
     def decision_function(self, X: Any) -> Array:
         """Return raw scores: shape (n,) for two classes, else (n, k)."""
