@@ -31,6 +31,21 @@ MISTAKES = {
         "cross_entropy: y_true has shape (3,) and y_pred has shape (2, 3), but their "
         "shapes must be (*b, *b k) or (*b k, *b k), nothing is broadcast",
     ),
+    "one class": (
+        lambda: ls.cross_entropy([0, 0], np.zeros((2, 1))),
+        "cross_entropy: y_true has shape (2,) and y_pred has shape (2, 1), but their "
+        "shapes must be (*b, *b k) or (*b k, *b k), nothing is broadcast; there must "
+        "be at least two classes to choose from",
+    ),
+    "empty embeddings": (
+        lambda: ls.info_nce(np.zeros((2, 0)), np.zeros((2, 0))),
+        "info_nce: y_true has shape (2, 0) and y_pred has shape (2, 0), but their "
+        "shapes must be (n d, n d), nothing is broadcast",
+    ),
+    "a parameter that is no number": (
+        lambda: ls.huber(ZERO, ONE, delta=np.array(np.nan)),
+        "huber: delta must be a number greater than 0, got array(nan)",
+    ),
     "two libraries": (
         lambda: ls.huber(ZERO, torch.zeros(3)),
         "y_true and y_pred belong to different array libraries (numpy and torch); "

@@ -164,6 +164,8 @@ def _inside(raw: Any, interval: Interval) -> Any:
     """Map the whole line into an interval: by exp, or by the sigmoid."""
     formula = _INSIDE.of(*interval)
     lib = library_of(raw)
+    if lib.itemsize(raw.dtype) < 4:  # half precision cannot hold the log-partition
+        raw = lib.cast(raw, lib.float32(raw))
     return lib.elementwise(formula.value, formula, ())(lib.constant(raw), raw)
 
 

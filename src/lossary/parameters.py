@@ -67,10 +67,11 @@ class Param:
                 f"{owner}: {name} is a tensor that is learned, and binding it would "
                 "cut its gradient off; pass it together with y_true and y_pred"
             )
+        array = False
         try:
             number = float(value)  # type: ignore[arg-type]
         except (TypeError, ValueError):
-            number = math.nan
+            number, array = math.nan, hasattr(value, "shape")
         holds = all(
             test(number, getattr(self, key))
             for key, (_, test) in _BOUNDS.items()
@@ -78,7 +79,6 @@ class Param:
         )
         if not holds or math.isnan(number):
             allowed = f"a number {self.limits}".rstrip()
-            array = math.isnan(number) and hasattr(value, "shape")
             raise ParameterError(
                 f"{owner}: {name} must be {allowed}, got {value!r}"
                 + ("; an array of JAX, PyTorch or TensorFlow is passed together with "

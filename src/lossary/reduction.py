@@ -80,6 +80,7 @@ def quotient(numerator: Any, denominator: Any, empty: str) -> Any:
         seen = lib.concrete(is_empty)
         if seen is not None and bool(seen):
             nothing_left(empty)
+        return numerator / denominator  # NaN in compiled code, which cannot raise
     xp = lib.namespace(denominator)
     one = xp.ones_like(denominator)
     return xp.where(

@@ -45,11 +45,11 @@ class Signature:
         own, other = self.named
         if "*" not in self.text:  # as many axes as are named
             same = _may_equal(target, prediction) and len(target) == own + 1
-            return same and own == other
+            return same and own == other and 0 not in prediction[1:]
         if len(target) < own or len(prediction) < other:
             return False
         cut, end = len(target) - own, len(prediction) - other
-        if not _may_equal(target[:cut], prediction[:end]):
+        if 0 in prediction[end:] or not _may_equal(target[:cut], prediction[:end]):
             return False
         if own and other:
             return _may_equal(target[cut:], prediction[end:])
@@ -83,11 +83,14 @@ def paired(
     raise ShapeError(
         f"{loss}: y_true has shape {target} and y_pred has shape {prediction}, but "
         f"their shapes must be {allowed}, nothing is broadcast"
-        f"{_fix(target, prediction)}"
+        f"{_fix(signatures, target, prediction)}"
     )
 
 
-def _fix(target: Shape, prediction: Shape) -> str:
+def _fix(signatures: tuple[Signature, ...], target: Shape, prediction: Shape) -> str:
+    chosen = any(own < other for own, other in (s.named for s in signatures))
+    if chosen and target == prediction[:-1] and prediction[-1] in (0, 1):
+        return "; there must be at least two classes to choose from"
     if prediction == (*target, 1):
         return f"; use y_pred.reshape({_args(target)})"
     if target == (*prediction, 1):

@@ -209,6 +209,15 @@ def test_donated_buffers():
     np.testing.assert_allclose(step(jnp.array(Z)), expected, **TIGHT)
 
 
+def test_a_program_is_exported_for_any_size():
+    (n,) = jax.export.symbolic_shape("n")
+    rows = jax.ShapeDtypeStruct((n,), Y.dtype)
+    program = jax.export.export(jax.jit(ls.huber))(rows, rows)
+    for size in (3, 4):
+        y, z = Y[:size], Z[:size]
+        np.testing.assert_allclose(program.call(y, z), ls.huber(y, z), **TIGHT)
+
+
 def test_exported_code_runs_without_lossary():
     step = jax.jit(jax.value_and_grad(partial(ls.cross_entropy, LABELLED[0])))
     stored = export.export(step)(LABELLED[1]).serialize()
@@ -318,11 +327,37 @@ def test_shapes_are_refused_while_tracing():
         jax.jit(ls.huber)(Y[:, None], Z)
 
 
+@pytest.mark.parametrize("run", [lambda f: f, jax.jit], ids=["called", "compiled"])
+def test_complex_numbers_are_refused(run):
+    with pytest.raises(KindError, match="huber: y_pred is an array of complex"):
+        run(ls.huber)(Y, 1j * Z)
+    with pytest.raises(KindError, match="huber: sample_weight is an array of complex"):
+        run(lambda w: ls.huber(Y, Z, sample_weight=w))(1j * Z)
+
+
+@pytest.mark.parametrize(
+    "y", [None, ["cat", "dog", "cat", "owl"]], ids=["nothing", "strings"]
+)
+def test_what_is_no_array_is_refused(y):
+    with pytest.raises(KindError, match=r"huber: y_true is a \w+ of which no array"):
+        ls.huber(y, Z)
+
+
 def test_values_are_checked_where_they_are_known():
     labels = jnp.array([0, 7, 1, 2])
     with pytest.raises(DomainError, match="7 in row 1"):
         ls.cross_entropy(labels, LABELLED[1])
     assert jnp.isnan(jax.jit(ls.cross_entropy)(labels, LABELLED[1]))
+
+
+def test_nothing_left_is_nan_where_no_error_can_be_raised():
+    def mean(mask):
+        return ls.huber(Y, Z, mask=mask, empty="raise")
+
+    none = jnp.zeros(len(Y), bool)
+    with pytest.raises(DomainError, match="nothing is left to average"):
+        mean(none)
+    assert jnp.isnan(jax.jit(mean)(none))
 
 
 def test_a_traced_number_is_not_bound():

@@ -62,6 +62,32 @@ def test_the_configuration_is_readable():
     }
 
 
+@pytest.mark.parametrize("kind", [KerasLoss, LossParameters])
+def test_a_process_that_forgot_the_import_is_told_the_module(kind, monkeypatch):
+    criterion = ls.general_robust.to_keras(learn=["scale"])
+    saved = criterion if kind is KerasLoss else criterion.layer
+    config = keras.saving.serialize_keras_object(saved)
+    known = keras.saving.get_custom_objects()
+    monkeypatch.delitem(known, f"lossary>{kind.__name__}")
+    with pytest.raises(TypeError, match=r"'module': 'lossary\.frameworks\.keras'"):
+        keras.saving.deserialize_keras_object(config)
+
+
+def test_a_model_that_only_predicts_is_loaded_without_its_loss(tmp_path, monkeypatch):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    model.compile("sgd", loss=ls.huber.to_keras())
+    model.save(tmp_path / "model.keras")
+    monkeypatch.delitem(keras.saving.get_custom_objects(), "lossary>KerasLoss")
+    loaded = keras.models.load_model(tmp_path / "model.keras", compile=False)
+    np.testing.assert_array_equal(loaded.weights[0], model.weights[0])
+
+
+@pytest.mark.parametrize("text", ["a:b(", "a:b(c=d())", 5], ids=repr)
+def test_a_damaged_text_is_no_loss(text):
+    with pytest.raises(ParameterError, match="is no loss that was saved"):
+        read(text)
+
+
 def test_a_loss_of_ones_own_is_saved_by_module_and_name():
     assert written(own(width=3.0)) == "frameworks.keras_models:own(width=3.0)"
 
@@ -112,12 +138,22 @@ def test_keras_names_a_loss_by_its_own_name(loss, name):
         ({"reduction": "avg"}, "huber: reduction='avg' is not one of Keras's"),
         ({"check": "maybe"}, "huber: check must be one of"),
         ({"learn": ["delta"]}, "huber: 'delta' cannot be learned"),
+        ({"delta": 2.0}, "huber: to_keras has no option 'delta', its options are"),
+        ({"dtype": "int32"}, "huber: dtype='int32' is not a floating dtype"),
+        ({"dtype": "float33"}, "huber: dtype='float33' is not a floating dtype"),
     ],
-    ids=["reduction", "check", "learn"],
+    ids=str,
 )
 def test_unknown_options_are_refused(options, sentence):
     with pytest.raises(ParameterError, match=sentence):
         ls.huber.to_keras(**options)
+
+
+def test_a_loss_prints_what_is_not_as_usual():
+    assert repr(ls.huber.to_keras()) == "KerasLoss(huber)"
+    loss = ls.general_robust.to_keras(learn="scale", reduction="sum", dtype="float64")
+    options = "reduction='sum', learn=['scale'], dtype='float64'"
+    assert repr(loss) == f"KerasLoss(general_robust, {options})"
 
 
 @pytest.mark.parametrize("reduction", [None, "none"])

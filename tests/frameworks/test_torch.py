@@ -166,6 +166,56 @@ def test_a_string_names_the_loss():
 
 # -- dtypes and layouts ---------------------------------------------------------------
 
+WHOLE = [
+    getattr(torch, f"{sign}int{bits}") for sign in ("", "u") for bits in (8, 16, 32, 64)
+]
+
+
+@pytest.mark.parametrize("dtype", [*WHOLE, torch.bool])
+@pytest.mark.parametrize("n", [6, 5000], ids=["small", "large"])
+@pytest.mark.parametrize("name", ["cross_entropy", "binary_cross_entropy"])
+def test_labels_of_every_dtype(name, n, dtype):
+    criterion = ls.get(name).to_torch()
+    labels = torch.arange(n) % 2
+    z = torch.linspace(-2, 2, n)
+    z = torch.stack([z, -z], dim=1) if name == "cross_entropy" else z
+    got, expected = (
+        value_and_grad(criterion, y, z) for y in (labels.to(dtype), labels)
+    )
+    torch.testing.assert_close(got, expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_module_in_half_precision_learns_in_single(dtype):
+    criterion = ls.general_robust.to_torch(learn=["alpha", "scale"])
+    z, y = torch.tensor([0.5, -1.0, 2.0]), torch.zeros(3)
+    expected = criterion(z, y)
+    criterion.to(dtype)
+    value = criterion(z.to(dtype), y.to(dtype))
+    value.backward()
+    torch.testing.assert_close(value, expected, rtol=1e-3, atol=1e-3)
+    assert criterion.raw_alpha.grad.dtype == dtype
+    assert criterion.raw_alpha.grad.isfinite()
+
+
+def test_one_number_is_a_batch():
+    got = value_and_grad(ls.huber.to_torch(), torch.tensor(1.0), torch.tensor(3.0))
+    assert [x.item() for x in got] == [1.5, 1.0]
+
+
+@pytest.mark.parametrize("n", [3, 5000, 300_000])
+def test_negatives_that_are_not_in_memory(n):
+    z, y = torch.randn(n), torch.zeros(n)
+    lazy = torch.complex(y, -z).conj().imag
+    assert lazy.is_neg()
+    weight = torch.ones(n)
+    for options in ({}, {"sample_weight": weight}):
+        got, expected = (
+            value_and_grad(ls.huber.to_torch(), y, x, **options) for x in (lazy, z)
+        )
+        torch.testing.assert_close(got, expected)
+    assert ls.huber.to_torch()(y, lazy) == ls.huber.to_torch()(y, z)
+
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @every_loss

@@ -101,6 +101,22 @@ def test_no_alarm_for_parameters_at_rest(rest):
     assert train([sgd(model)], criterion, model) == []
 
 
+def test_no_alarm_for_a_criterion_that_was_only_tried():
+    tried = ls.general_robust.to_torch(learn="scale")
+    tried(torch.ones(3), torch.zeros(3)).backward()
+    model, criterion = model_and_criterion()
+    assert train([sgd(model, criterion)], criterion, model) == []
+    assert tried.raw_scale.grad is not None
+
+
+def test_no_alarm_where_a_schedule_starts_at_nothing():
+    model, criterion = model_and_criterion()
+    groups = [{"params": model.parameters()}, {"params": criterion.parameters()}]
+    optimiser = torch.optim.SGD(groups, lr=0.01)
+    torch.optim.lr_scheduler.LambdaLR(optimiser, lambda epoch: 0.0)
+    assert train([optimiser], criterion, model) == []
+
+
 def test_watching_keeps_nothing_alive():
     criterion = ls.general_robust.to_torch(learn="scale")
     gone = weakref.ref(criterion)

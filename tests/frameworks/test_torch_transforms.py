@@ -120,6 +120,31 @@ def test_without_gradients(name, context):
     assert value.item() == pytest.approx(float(loss(y.numpy(), z.detach().numpy())))
 
 
+@pytest.mark.parametrize("empty", ["nan", "zero"])
+@pytest.mark.parametrize("name", ONE_OF_A_KIND)
+def test_a_program_is_exported_for_any_size(name, empty):
+    loss = ls.get(name)
+    criterion = loss.to_torch(empty=empty)
+    sizes = ({0: torch.export.Dim("n", min=2)},) * 2
+    y, z = batch(loss, n=6)
+    program = torch.export.export(criterion, (z, y), dynamic_shapes=sizes).module()
+    y, z = batch(loss, n=9, seed=2)
+    torch.testing.assert_close(program(z, y), criterion(z, y))
+
+
+def test_sizes_that_change_compile_once():
+    criterion = ls.general_robust.to_torch(learn=["alpha", "scale"])
+    torch._dynamo.reset()
+    compiled = torch.compile(
+        criterion, fullgraph=True, backend="aot_eager", dynamic=True
+    )
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        for n in (8, 5, 13):
+            z, y = torch.randn(n, requires_grad=True), torch.randn(n)
+            expected = criterion(z, y)
+            torch.testing.assert_close(compiled(z, y), expected)
+
+
 def test_traced_programs_hold_no_data():
     """Small calls go through NumPy, which a tracer would take for constants."""
     from torch.fx.experimental.proxy_tensor import make_fx

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch._dynamo.exc import Unsupported
 
 import lossary as ls
 from lossary.errors import (
@@ -51,6 +52,36 @@ MISTAKES = {
         KindError,
         "target and input belong to different array libraries (numpy and torch)",
     ),
+    "complex": (
+        lambda: ls.huber.to_torch()(1j * SCORES, SCORES),
+        KindError,
+        "huber: input is a tensor of torch.complex64, but losses compare real numbers",
+    ),
+    "complex weight": (
+        lambda: ls.huber.to_torch()(SCORES, SCORES, 1j * SCORES),
+        KindError,
+        "huber: sample_weight is an array of complex64, which is no number",
+    ),
+    "sparse": (
+        lambda: ls.huber.to_torch()(SCORES, SCORES.to_sparse()),
+        KindError,
+        "huber: target is sparse, nested or quantized, but losses take dense tensors",
+    ),
+    "nothing": (
+        lambda: ls.huber.to_torch()(SCORES, None),
+        KindError,
+        "huber: target is a NoneType of which no tensor of numbers can be made",
+    ),
+    "strings": (
+        lambda: ls.cross_entropy.to_torch()(SCORES, ["cat", "dog"]),
+        KindError,
+        "cross_entropy: target is a list of which no tensor of numbers can be made",
+    ),
+    "device": (
+        lambda: ls.huber.to_torch()(SCORES.to("meta"), SCORES),
+        KindError,
+        "huber: target is on cpu, and what it goes with is on meta; move one",
+    ),
     "learned": (
         lambda: ls.general_robust.to_torch(learn="scale")(SCORES, SCORES[0]),
         ShapeError,
@@ -71,6 +102,23 @@ MISTAKES = {
         lambda: (ls.dice + ls.binary_cross_entropy).to_torch(reduction="none"),
         ParameterError,
         "dice + binary_cross_entropy has no loss per item",
+    ),
+    "option of torch.nn": (
+        lambda: ls.cross_entropy.to_torch(ignore_index=-100),
+        ParameterError,
+        "cross_entropy: to_torch has no option 'ignore_index'; weights and masks are "
+        "given at the call",
+    ),
+    "option of the loss": (
+        lambda: ls.huber.to_torch(delta=2.0),
+        ParameterError,
+        "huber: to_torch has no option 'delta'; bind it before, as in "
+        "huber(delta=...).to_torch()",
+    ),
+    "option": (
+        lambda: ls.huber.to_torch(reductoin="sum"),
+        ParameterError,
+        "huber: to_torch has no option 'reductoin'; did you mean 'reduction'?",
     ),
     "learn": (
         lambda: ls.huber.to_torch(learn="delta"),
@@ -96,3 +144,15 @@ def test_warnings_are_in_the_same_words_and_point_here(n):
     with pytest.warns(LossaryWarning, match="poisson: target must hold") as caught:
         criterion(torch.zeros(n), torch.full((n,), -1.0))
     assert caught[0].filename == __file__
+
+
+@pytest.mark.parametrize("fullgraph", [False, True])
+def test_a_compiler_says_it_in_the_same_words(fullgraph):
+    torch._dynamo.reset()
+    criterion = torch.compile(
+        ls.huber.to_torch(), fullgraph=fullgraph, backend="aot_eager"
+    )
+    with pytest.raises(Unsupported if fullgraph else ShapeError) as caught:
+        criterion(torch.zeros(4, 1), torch.zeros(4))
+    _, _, sentence = MISTAKES["shape"]
+    assert sentence in str(caught.value)

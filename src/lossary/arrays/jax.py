@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
 from lossary.arrays.standard import Library
+from lossary.errors import KindError
 from lossary.expr.derivative import derivative, guarded
 from lossary.expr.formula import Formula
 from lossary.expr.graph import Node, is_const, symbol
@@ -32,7 +34,14 @@ class _JAX(Library):
         return jnp
 
     def asarray(self, x: Any, like: Any = None) -> Any:
-        return jnp.asarray(x)
+        if not isinstance(x, jax.Array):
+            x = _converted(x)
+        if jnp.issubdtype(x.dtype, jnp.complexfloating):
+            raise KindError(
+                f"is an array of {x.dtype}, but losses compare real numbers; pass its "
+                "real part, or its jnp.abs()"
+            )
+        return x
 
     def default_float(self, x: Any) -> Any:
         return jax.dtypes.canonicalize_dtype(jnp.float64)
@@ -48,6 +57,11 @@ class _JAX(Library):
         if isinstance(x, jax.core.Tracer) or not x.is_fully_addressable:
             return None  # being traced, or in part on another machine
         return np.asarray(jax.device_get(x))
+
+    def count(self, x: Any) -> Any:
+        n = math.prod(x.shape)
+        # The size may be a symbol, where a program is exported for any size.
+        return float(n) if isinstance(n, int) else jnp.asarray(n, x.dtype)
 
     def arange(self, stop: int, like: Any) -> Any:
         return jnp.arange(stop)
@@ -111,6 +125,17 @@ class _JAX(Library):
         items.defjvp(jvp, symbolic_zeros=True)
         result: Callable[..., Any] = items
         return result
+
+
+def _converted(x: Any) -> jax.Array:
+    """Make an array of numbers, of a list or of another library's array."""
+    try:
+        return jnp.asarray(x)
+    except (TypeError, ValueError, OverflowError):
+        raise KindError(
+            f"is a {type(x).__name__} of which no array of numbers can be made; pass "
+            "an array"
+        ) from None
 
 
 LIBRARY = _JAX()

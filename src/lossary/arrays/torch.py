@@ -12,6 +12,7 @@ import torch
 
 from lossary.arrays import fused
 from lossary.arrays.standard import Function, Library
+from lossary.errors import KindError
 from lossary.expr.derivative import derivative, guarded
 from lossary.expr.formula import Formula
 from lossary.expr.graph import Node, is_const, symbol
@@ -165,13 +166,16 @@ class KernelCall:
         self.call = kernel, formula, params
         self.plain = plain
         self.like = batch.z.detach()
+        given = {
+            name: memory(x)
+            for name in ("weight", "keep")
+            if (x := getattr(counting, name)) is not None
+        }
         self.batch = replace(
             batch,
-            y=batch.y.detach().numpy(),
-            z=self.like.numpy(),
-            counting=replace(
-                counting, weight=_memory(counting.weight), keep=_memory(counting.keep)
-            ),
+            y=memory(batch.y),
+            z=memory(self.like),
+            counting=replace(counting, **given),
         )
 
     def value(self) -> Any:
@@ -188,8 +192,21 @@ class KernelCall:
         return self.like.new_tensor(total), out
 
 
-def _memory(x: torch.Tensor | None) -> np.ndarray | None:
-    return None if x is None else x.detach().numpy()
+def _converted(x: Any, device: torch.device | None) -> torch.Tensor:
+    """Make a tensor of numbers, of a list or of another library's array."""
+    try:
+        tensor = torch.as_tensor(x)
+    except (TypeError, ValueError, RuntimeError):
+        raise KindError(
+            f"is a {type(x).__name__} of which no tensor of numbers can be made; pass "
+            "a tensor"
+        ) from None
+    return tensor if device is None else tensor.to(device)
+
+
+def memory(x: torch.Tensor) -> np.ndarray:
+    """Return the values of a CPU tensor: its memory, unless it is a lazy negative."""
+    return x.numpy(force=True)
 
 
 def is_transformed() -> bool:
@@ -218,9 +235,25 @@ class _Torch(Library):
         return array_api_compat.torch
 
     def asarray(self, x: Any, like: Any = None) -> Any:
-        if isinstance(x, torch.Tensor):
-            return x
-        return torch.as_tensor(x, device=None if like is None else like.device)
+        near = like if isinstance(like, torch.Tensor) else None
+        if not isinstance(x, torch.Tensor):
+            return _converted(x, None if near is None else near.device)
+        if near is not None and x.device != near.device:
+            raise KindError(
+                f"is on {x.device}, and what it goes with is on {near.device}; move "
+                "one to the other's device"
+            )
+        if x.is_complex():
+            raise KindError(
+                f"is a tensor of {x.dtype}, but losses compare real numbers; pass its "
+                "real part, or its abs()"
+            )
+        if x.layout is not torch.strided or x.is_nested or x.is_quantized:
+            raise KindError(
+                "is sparse, nested or quantized, but losses take dense tensors; use "
+                "to_dense(), to_padded_tensor(0.0) with a mask, or dequantize()"
+            )
+        return x
 
     def is_floating(self, x: Any) -> bool:
         return bool(x.is_floating_point())
@@ -246,10 +279,15 @@ class _Torch(Library):
     def concrete(self, x: Any) -> np.ndarray | None:
         if x.is_meta or is_transformed() or not has_memory(x):
             return None
-        value = x.detach().cpu()
-        if value.dtype == torch.bfloat16:  # NumPy has no such dtype
-            value = value.float()
-        return np.asarray(value)
+        # NumPy has no bfloat16.
+        return memory(x.float() if x.dtype == torch.bfloat16 else x)
+
+    def count(self, x: Any) -> Any:
+        n: Any = x.numel()
+        if isinstance(n, int):
+            return float(n)
+        # A symbol, which a float would fix to the size of the example.
+        return torch.full((), n, dtype=x.dtype, device=x.device)
 
     def arange(self, stop: int, like: Any) -> Any:
         return torch.arange(stop, device=like.device)
@@ -261,11 +299,11 @@ class _Torch(Library):
         self, kernel: str, formula: Formula, y: Any, z: Any, counting: Any
     ) -> bool:
         others = (y, counting.weight) if torch.is_grad_enabled() else ()
-        if is_transformed() or not (z.is_cpu and has_memory(z)):
+        if is_transformed() or not (z.is_cpu and has_memory(z)) or z.is_neg():
             return False
         if any(x is not None and x.requires_grad for x in others):
             return False
-        return fused.serves(kernel, formula, y, z.detach().numpy(), counting)
+        return fused.serves(kernel, formula, y, memory(z), counting)
 
     def fused_total(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -10,6 +11,8 @@ import torch
 import torch.distributed as dist
 from frameworks.ranks.recorded import case
 from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 import lossary as ls
@@ -137,6 +140,41 @@ def unweighted(loss, rank, world):
 def learned(loss, names, kind, rank, world):
     criterion = GlobalLoss(loss, learn=names).double()
     return step(criterion, kind, "uneven", rank, world)
+
+
+@case()
+def sharded(rank, world):
+    """A model whose parameters are split over the ranks as well."""
+    model = model_of("numbers")
+    if world > 1:
+        fully_shard(model, mesh=init_device_mesh("cpu", (world,)))
+    rows = data("numbers")
+    mine = part_of("uneven", rank, world)
+    value = GlobalLoss("huber")(model(rows["x"][mine]), rows["target"][mine])
+    value.backward()
+    found = [p.grad for p in model.parameters()]
+    if world > 1:
+        found = [gradient.full_tensor() for gradient in found]
+    return {"value": value.detach(), "gradients": found}
+
+
+@case()
+def compiled(rank, world):
+    """A model that is compiled together with the loss."""
+    model = model_of("numbers")
+    criterion = GlobalLoss("huber", gradients="summed")
+    step_of_all = torch.compile(lambda x, y: criterion(model(x), y), backend="eager")
+    rows = data("numbers")
+    mine = part_of("uneven", rank, world)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the compiler's own, where it leaves a graph
+        value = step_of_all(rows["x"][mine], rows["target"][mine])
+    value.backward()
+    found = [p.grad for p in model.parameters()]
+    if world > 1:
+        for gradient in found:
+            dist.all_reduce(gradient)
+    return {"value": value.detach(), "gradients": found}
 
 
 @case()

@@ -16,6 +16,11 @@ import torch.distributed as dist
 from lossary.errors import DataError, LossaryError, ParameterError
 
 T = TypeVar("T")
+UNCOMPILED = (
+    "a loss over several ranks looks at values, to tell failures to all of them; "
+    "compile the model, and call the loss outside"
+)
+"""Why a compiler leaves such a loss alone."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,11 @@ import torch
 from lossary.batch import Batch
 from lossary.combination import CombinedSums, terms_of
 from lossary.errors import ParameterError, ShapeError
-from lossary.frameworks.distributed.collectives import Ranks, attempted
+from lossary.frameworks.distributed.collectives import (
+    UNCOMPILED,
+    Ranks,
+    attempted,
+)
 from lossary.frameworks.torch import Criterion
 from lossary.frameworks.torch.wording import in_words_of_torch
 from lossary.loss import Loss
@@ -134,6 +138,7 @@ class GlobalLoss(Criterion):
         total = ranks.total(numbers.detach())
         return total / ranks.size if averaged else total
 
+    @torch.compiler.disable(reason=UNCOMPILED)  # type: ignore[untyped-decorator]
     def _over_ranks(self, ranks: Ranks, y: Any, z: Any, rows: dict[str, Any]) -> Any:
         device = getattr(z, "device", None)
         options = {"reduction": self.reduction, "check": self.check, **rows}

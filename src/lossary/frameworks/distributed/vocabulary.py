@@ -15,7 +15,11 @@ from lossary.combination import terms_of
 from lossary.errors import DataError, ParameterError, ShapeError
 from lossary.expr.formula import Formula
 from lossary.expr.untraced import Table
-from lossary.frameworks.distributed.collectives import Ranks, attempted
+from lossary.frameworks.distributed.collectives import (
+    UNCOMPILED,
+    Ranks,
+    attempted,
+)
 from lossary.frameworks.torch import Criterion
 from lossary.frameworks.torch.wording import in_words_of_torch
 from lossary.kinds import kind
@@ -117,6 +121,7 @@ class VocabularyParallel(Criterion):
         )
         return value
 
+    @torch.compiler.disable(reason=UNCOMPILED)  # type: ignore[untyped-decorator]
     def _over_ranks(self, ranks: Ranks, y: Any, z: Any, rows: dict[str, Any]) -> Any:
         row = replace(_row, definition=replace(_row.definition, name=self.loss.name))
         part, error = attempted(lambda: _slice(self.loss, row, y, z, rows, self.check))

@@ -9,13 +9,18 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
-from keras.src.backend import get_keras_mask, in_symbolic_scope
-from keras.src.backend.common.tensor_attributes import get_tensor_attr, set_tensor_attr
 
 from lossary.batch import CHECKS
 from lossary.combination import Combination, terms_of
 from lossary.errors import ParameterError, nearest
 from lossary.expr.untraced import unconverted
+from lossary.frameworks.keras.inputs import tensor
+from lossary.frameworks.keras.private import (
+    get_keras_mask,
+    get_tensor_attr,
+    in_symbolic_scope,
+    set_tensor_attr,
+)
 from lossary.frameworks.keras.saved import read, written
 from lossary.frameworks.keras.shapes import (
     aligned,
@@ -35,8 +40,11 @@ REDUCTIONS = (
     "sum",
     "none",
 )
+OPTIONS = ("reduction", "name", "learn", "check", "dtype")
 _MASK_AVERAGES = ("sum_over_batch_size", "mean")
 _LAYER = "_lossary_layer"
+# Saved files name it as the module of a class: it is what has to be imported.
+_PUBLIC = "lossary.frameworks.keras"
 _registered = keras.saving.register_keras_serializable(package="lossary")
 
 
@@ -64,11 +72,14 @@ class LossParameters(keras.layers.Layer):  # type: ignore[misc]
 
     Examples
     --------
+    >>> import keras
     >>> layer = LossParameters("general_robust(scale=2)", ["scale"])
-    >>> _ = layer(ops.zeros((4, 1)))
+    >>> _ = layer(keras.ops.zeros((4, 1)))
     >>> {name: round(value, 4) for name, value in layer.values.items()}
     {'scale': 2.0}
     """
+
+    __module__ = _PUBLIC
 
     def __init__(self, loss: Any, learn: Sequence[str], **options: Any) -> None:
         super().__init__(autocast=False, **options)
@@ -98,7 +109,15 @@ class LossParameters(keras.layers.Layer):  # type: ignore[misc]
     @property
     def values(self) -> dict[str, float]:
         """The learned parameters, as the loss has them."""
-        raw = {n: np.asarray(float(variable)) for n, variable in self.raw.items()}
+        if not self.built:
+            names = " and ".join(self.learning.names)
+            # Not an AttributeError, which PyTorch would take for a missing property.
+            raise ParameterError(
+                f"{self.learning.loss.name}: this layer is in no model yet, and has no "
+                f"{names}; a model that was loaded or cloned has its own layer, such "
+                "as model.layers[-1]"
+            )
+        raw = {n: np.asarray(x.numpy(), dtype=float) for n, x in self.raw.items()}
         return {name: float(x) for name, x in self.learning.values(raw).items()}
 
     def get_config(self) -> dict[str, Any]:
@@ -152,6 +171,7 @@ class KerasLoss(keras.losses.Loss):  # type: ignore[misc]
 
     Examples
     --------
+    >>> import keras
     >>> import numpy as np
     >>> loss = KerasLoss("huber(delta=2)")
     >>> loss
@@ -160,6 +180,8 @@ class KerasLoss(keras.losses.Loss):  # type: ignore[misc]
     >>> float(loss(y, z)), float(keras.losses.Huber(delta=2.0)(y, z))
     (2.25, 2.25)
     """
+
+    __module__ = _PUBLIC
 
     def __init__(
         self,
@@ -173,7 +195,7 @@ class KerasLoss(keras.losses.Loss):  # type: ignore[misc]
     ) -> None:
         self.loss: Loss | Combination = get(loss)
         self.check = check
-        _check_options(self.loss, reduction, check)
+        _check_options(self.loss, reduction, check, dtype)
         name = name or re.sub(r"\W+", "_", self.loss.name).strip("_")
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self._own_dtype = None if dtype is None else self.dtype
@@ -198,11 +220,14 @@ class KerasLoss(keras.losses.Loss):  # type: ignore[misc]
         mask = get_keras_mask(y_pred)
         mask = None if mask is None else ops.cast(mask, "bool")
         with keras.name_scope(self.name):
-            y, z = (
-                ops.convert_to_tensor(x, dtype=self.dtype) for x in (y_true, y_pred)
+            y, z, sample_weight = (
+                tensor(self.loss, argument, x, self.dtype)
+                for argument, x in [
+                    ("y_true", y_true),
+                    ("y_pred", y_pred),
+                    ("sample_weight", sample_weight),
+                ]
             )
-            if sample_weight is not None:
-                sample_weight = ops.convert_to_tensor(sample_weight, dtype=self.dtype)
             total = None
             for factor, loss in terms_of(self.loss):
                 term = self._term(loss, y, z, sample_weight, mask, raw)
@@ -230,13 +255,17 @@ class KerasLoss(keras.losses.Loss):  # type: ignore[misc]
 
     def _overlap(self, loss: Loss, y: Any, z: Any, weight: Any, mask: Any) -> Any:
         """Return a loss per image; weights weigh images, or pixels in the counts."""
-        weight, pixels = narrowed(weight, 1), None
+        weight, pixels, kept = narrowed(weight, 1), None, mask
         if weight is not None:
             if len(weight.shape) > 1 or loss.parameters["over"] == "batch":
                 weight, pixels = None, weight
             else:
                 mask = both(weight != 0, mask)
         values = self._values(loss, y, z, {}, mask=mask, sample_weight=pixels)
+        if kept is not None and len(values.shape) == 1:
+            # An image of which nothing is left does not divide.
+            kept = ops.any(kept, axis=tuple(range(1, len(kept.shape))))
+            weight = self._masked(weight, kept, values)
         return self._reduced(values, values, weight)
 
     def _values(self, loss: Loss, y: Any, z: Any, raw: Any, **options: Any) -> Any:
@@ -291,15 +320,31 @@ class KerasLoss(keras.losses.Loss):  # type: ignore[misc]
         return cls(**{**config, "loss": read(config["loss"])})
 
     def __repr__(self) -> str:
-        return f"KerasLoss({self.loss!r})"
+        """Return the loss, and what is not as usual."""
+        names = list(self.learning.names)
+        given = {
+            "reduction": (self.reduction, "sum_over_batch_size"),
+            "learn": (names, []),
+            "check": (self.check, "raise"),
+            "dtype": (self._own_dtype, None),
+        }
+        options = [f"{k}={x!r}" for k, (x, usual) in given.items() if x != usual]
+        return f"KerasLoss({', '.join([repr(self.loss), *options])})"
 
 
 def to_keras(loss: Any, **options: Any) -> KerasLoss:
     """Return a loss as Keras has its own; options are those of `KerasLoss`."""
+    unknown = [name for name in options if name not in OPTIONS]
+    if unknown:
+        raise ParameterError(
+            f"{get(loss).name}: to_keras has no option {unknown[0]!r}, its options are "
+            f"{', '.join(OPTIONS)}; a parameter of the loss is bound before, as in "
+            "huber(delta=2).to_keras()"
+        )
     return KerasLoss(loss, **options)
 
 
-def _check_options(loss: Any, reduction: str | None, check: str) -> None:
+def _check_options(loss: Any, reduction: str | None, check: str, dtype: Any) -> None:
     if check not in CHECKS:
         raise ParameterError(
             f"{loss.name}: check must be one of {CHECKS}, got {check!r}"
@@ -309,11 +354,23 @@ def _check_options(loss: Any, reduction: str | None, check: str) -> None:
             f"{loss.name}: reduction={reduction!r} is not one of Keras's; "
             f"{nearest(str(reduction), REDUCTIONS)}"
         )
+    if dtype is not None and not _is_floating(dtype):
+        raise ParameterError(
+            f"{loss.name}: dtype={dtype!r} is not a floating dtype; pass 'float32' or "
+            "'float64', or leave it out for keras.config.floatx()"
+        )
     if reduction in (None, "none") and isinstance(loss, Combination):
         raise ParameterError(
             f"{loss!r} has no loss per item, since its terms need not have the same "
             "items; use another reduction, or the terms one by one"
         )
+
+
+def _is_floating(dtype: Any) -> bool:
+    try:
+        return "float" in keras.dtype_policies.get(dtype).compute_dtype
+    except (TypeError, ValueError):  # it is no dtype at all
+        return False
 
 
 def _same(one: Learning, other: Learning) -> bool:

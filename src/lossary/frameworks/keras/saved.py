@@ -53,16 +53,23 @@ def read(text: Text) -> Any:
     ------
     NameLookupError
         If the module of a loss of one's own is not imported, or has no such loss.
+    ParameterError
+        If it is no text of a loss, as in a damaged file.
 
     Examples
     --------
     >>> read([[0.5, "dice"], [1.0, "cross_entropy"]])
     0.5*dice + cross_entropy
     """
-    if not isinstance(text, str):
-        return combine([(factor, read(term)) for factor, term in text])
-    module, _, call = text.rpartition(":")
-    return _own(module, call) if module else get(text)
+    try:
+        if not isinstance(text, str):
+            return combine([(factor, read(term)) for factor, term in text])
+        module, _, call = text.rpartition(":")
+        return _own(module, call) if module else get(text)
+    except LossaryError:
+        raise
+    except (SyntaxError, TypeError, ValueError) as error:
+        raise ParameterError(f"{text!r} is no loss that was saved") from error
 
 
 def _own(module: str, call: str) -> Any:
@@ -87,5 +94,5 @@ def _own(module: str, call: str) -> Any:
 def _leads_to(loss: Any, text: str) -> bool:
     try:
         return bool(read(text) == loss)
-    except (LossaryError, SyntaxError):
+    except LossaryError:
         return False

@@ -20,7 +20,9 @@ from lossary.errors import LossaryWarning
 STEPS = 3
 """Optimiser steps, with gradients, that parameters may stay where they are."""
 
-_Seen = list[dict[str, float]]
+_Seen = list[dict[str, tuple[float, float]]]
+"""Of each step: the value and the gradient of every parameter that waits."""
+
 _watched: weakref.WeakKeyDictionary[torch.nn.Module, _Seen]
 _watched = weakref.WeakKeyDictionary()
 
@@ -45,13 +47,15 @@ def _after_step(optimizer: Any, args: Any, kwargs: Any) -> None:
         if not waiting:
             continue
         seen = _watched[criterion]
-        seen.append({name: raw.item() for name, raw in waiting.items()})
+        seen.append(
+            {name: (raw.item(), raw.grad.item()) for name, raw in waiting.items()}
+        )
         if len(seen) >= STEPS:
             del _watched[criterion]
             _say(criterion, waiting, seen)
 
 
-def _waiting(criterion: Any) -> dict[str, torch.Tensor]:
+def _waiting(criterion: Any) -> dict[str, Any]:
     """Return the raw parameters that have gradients for an optimiser to use."""
     if not criterion.training:
         return {}
@@ -62,13 +66,12 @@ def _waiting(criterion: Any) -> dict[str, torch.Tensor]:
     }
 
 
-def _say(criterion: Any, waiting: dict[str, torch.Tensor], seen: _Seen) -> None:
+def _say(criterion: Any, waiting: dict[str, Any], seen: _Seen) -> None:
     held = _held()
-    last = seen[-1]
     lost = [
         name
         for name, raw in waiting.items()
-        if id(raw) not in held and all(at.get(name) == last[name] for at in seen)
+        if id(raw) not in held and _is_stuck([at.get(name) for at in seen])
     ]
     if lost:
         warnings.warn(
@@ -80,6 +83,17 @@ def _say(criterion: Any, waiting: dict[str, torch.Tensor], seen: _Seen) -> None:
             LossaryWarning,
             stacklevel=4,  # past the optimiser's wrapper, to the line that steps
         )
+
+
+def _is_stuck(seen: list[Any]) -> bool:
+    """Say whether a parameter stayed while its gradient did not.
+
+    Both stay where a criterion was called once, to try it, and another is trained.
+    """
+    if None in seen:
+        return False
+    values, gradients = zip(*seen, strict=True)
+    return len(set(values)) == 1 and len(set(gradients)) > 1
 
 
 def _held() -> set[int]:

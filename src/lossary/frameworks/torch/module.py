@@ -9,7 +9,7 @@ import torch
 
 from lossary.batch import CHECKS
 from lossary.combination import Combination
-from lossary.errors import ParameterError
+from lossary.errors import ParameterError, nearest
 from lossary.frameworks.torch import forgotten
 from lossary.frameworks.torch.small import plain, small_call
 from lossary.frameworks.torch.wording import in_words_of_torch
@@ -17,6 +17,8 @@ from lossary.learning import Learning
 from lossary.loss import Loss
 from lossary.reduction import checked_policy
 from lossary.registry import get
+
+OPTIONS = ("reduction", "empty", "check", "learn")
 
 
 class Criterion(torch.nn.Module):
@@ -117,11 +119,7 @@ class Criterion(torch.nn.Module):
             "empty": self.empty,
             "check": self.check,
         }
-        value = (
-            self._value(target, input, options)
-            if torch.compiler.is_compiling()  # it reports an error in words of its own
-            else in_words_of_torch(self._value, self.check, target, input, options)
-        )
+        value = in_words_of_torch(self._value, self.check, target, input, options)
         return cast(torch.Tensor, value)
 
     def _value(self, y: Any, z: Any, options: dict[str, Any]) -> Any:
@@ -159,5 +157,28 @@ class Criterion(torch.nn.Module):
 
 
 def to_torch(loss: Any, **options: Any) -> Criterion:
-    """Return a loss as a module; options are those of `Criterion`."""
+    """Return a loss as a module; options are those of `Criterion`.
+
+    Raises
+    ------
+    ParameterError
+        For an option that is not known: those of the losses of ``torch.nn`` too.
+    """
+    for name in options:
+        if name not in OPTIONS:
+            raise ParameterError(
+                f"{loss!r}: to_torch has no option {name!r}; {_instead(loss, name)}"
+            )
     return Criterion(loss, **options)
+
+
+def _instead(loss: Any, name: str) -> str:
+    """Say what to do about an option that belongs elsewhere, or nowhere."""
+    if name in ("weight", "pos_weight", "ignore_index"):
+        return (
+            "weights and masks are given at the call, as in criterion(input, target, "
+            "sample_weight=..., mask=...)"
+        )
+    if name in getattr(loss, "parameters", {}):
+        return f"bind it before, as in {loss.name}({name}=...).to_torch()"
+    return nearest(name, OPTIONS)

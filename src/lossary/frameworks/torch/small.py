@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from lossary.arrays import library
-from lossary.arrays.torch import in_one_step, is_transformed
+from lossary.arrays.torch import in_one_step, is_transformed, memory
 from lossary.kinds import Kind
 from lossary.loss import Loss
 
@@ -39,9 +39,9 @@ class Whole:
         self, loss: Any, y: torch.Tensor, z: torch.Tensor, options: dict[str, Any]
     ) -> None:
         self.loss, self.target, self.options = loss, y, options
-        self.data = y.detach().numpy(), z.detach().numpy()
+        self.data = memory(y), memory(z)
         arrays = {k: options[k] for k in _ARRAYS if options[k] is not None}
-        self.in_numpy = options | {k: x.detach().numpy() for k, x in arrays.items()}
+        self.in_numpy = options | {k: memory(x) for k, x in arrays.items()}
 
     def plain(self, z: torch.Tensor) -> Any:
         """Compute the same of a prediction by operations of PyTorch."""
@@ -49,12 +49,12 @@ class Whole:
 
     def value(self) -> torch.Tensor:
         """Return the reduced loss."""
-        return _scalar(self.loss(*self.data, **self.in_numpy))
+        return _tensor(self.loss(*self.data, **self.in_numpy))
 
     def value_and_grad(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the reduced loss and its gradient."""
         value, gradient = self.loss.value_and_grad(*self.data, **self.in_numpy)
-        return _scalar(value), torch.from_numpy(gradient)
+        return _tensor(value), _tensor(gradient)
 
 
 def small_call(loss: Any, y: Any, z: Any, options: dict[str, Any]) -> Any:
@@ -67,8 +67,9 @@ def small_call(loss: Any, y: Any, z: Any, options: dict[str, Any]) -> Any:
     ):
         return None
     graph = torch.is_grad_enabled()
-    for x in (y, *(options[k] for k in _ARRAYS)):
-        if x is not None and (not _is_small(x) or (graph and x.requires_grad)):
+    given = [options[k] for k in _ARRAYS if options[k] is not None]
+    for x in (y, *given):
+        if not _is_small(x) or (graph and x.requires_grad):
             return None
     return in_one_step(z, Whole(loss, y, z, options))
 
@@ -136,7 +137,7 @@ class _Call:
 
     def __init__(self, plan: Plain, y: torch.Tensor, z: torch.Tensor) -> None:
         self.plan, self.target = plan, y
-        self.y, self.z = y.numpy(), z.detach().numpy()
+        self.y, self.z = memory(y), memory(z)
 
     def is_legal(self) -> bool:
         loss = self.plan.loss
@@ -157,7 +158,7 @@ class _Call:
             if plan.mean:
                 total = total / items.size
                 slopes = slopes * items.dtype.type(1 / items.size)
-        return _scalar(total), torch.from_numpy(slopes)
+        return _tensor(total), _tensor(slopes)
 
 
 def _legal(kind: Kind, values: np.ndarray) -> bool:
@@ -177,5 +178,6 @@ def plain(loss: Any, reduction: str, check: str) -> Plain | None:
     return None
 
 
-def _scalar(x: Any) -> torch.Tensor:
+def _tensor(x: Any) -> torch.Tensor:
+    """Make a tensor of an array, or of a number, which is what NumPy makes of one."""
     return torch.from_numpy(np.asarray(x))

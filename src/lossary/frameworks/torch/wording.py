@@ -7,6 +7,8 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+import torch
+
 from lossary.errors import LossaryError, LossaryWarning
 
 _WORDS = {"y_true": "target", "y_pred": "input"}
@@ -35,19 +37,19 @@ def in_words_of_torch(
     lossary.errors.ShapeError: huber: target has shape (2,) and input has shape (1,)...
     """
     try:
-        if check != "warn":
+        if check != "warn" or torch.compiler.is_compiling():
             return compute(*arguments)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             result = compute(*arguments)
     except LossaryError as error:
-        raise type(error)(_renamed(error)) from None
+        raise type(error)(_renamed(error.args[0])) from None
     for warning in caught:
         ours = issubclass(warning.category, LossaryWarning)
-        text = _renamed(warning.message) if ours else warning.message
+        text = _renamed(str(warning.message)) if ours else warning.message
         warnings.warn(text, warning.category, stacklevel=stacklevel)
     return result
 
 
-def _renamed(message: Any) -> str:
-    return _NAMES.sub(lambda found: _WORDS[found[0]], str(message))
+def _renamed(message: str) -> str:
+    return _NAMES.sub(lambda found: _WORDS[found[0]], message)
