@@ -146,12 +146,6 @@ def test_probabilities_of_half_log_odds_are_those_of_the_loss():
     np.testing.assert_allclose(np.exp(model.predict_log_proba(X)), p)
 
 
-@pytest.mark.parametrize("loss", ["squared_hinge", "binary_focal"])
-def test_a_loss_without_probabilities_has_no_predict_proba(loss):
-    model = classifier(loss).fit(X, LABEL)
-    assert not hasattr(model, "predict_proba")
-
-
 @pytest.mark.parametrize("loss", [None, Objective("binary_cross_entropy"), "hinge"])
 def test_several_labels_at_once(loss):
     Y = np.stack([LABEL, CLASS > 0], axis=1) * 1

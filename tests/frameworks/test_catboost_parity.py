@@ -80,6 +80,35 @@ def test_a_plain_classifier_is_catboost_s_own(y, through):
     np.testing.assert_array_equal(model.predict(X), own.predict(X))
 
 
+SHARE = 1 / (1 + np.exp(-SIGNAL))
+LABELS = np.stack([LABEL, CLASS > 0], axis=1) * 1
+SEVERAL = {
+    "CrossEntropy": ("binary_cross_entropy", SHARE),
+    "Focal:focal_alpha=0.5;focal_gamma=1.5": ("binary_focal(gamma=1.5)", LABEL),
+    "MultiCrossEntropy": ("binary_cross_entropy", np.stack([SHARE, 1 - SHARE], 1)),
+    "MultiLogloss": ("binary_cross_entropy", LABELS),
+}
+
+
+@pytest.mark.parametrize("theirs", SEVERAL)
+def test_a_classifier_of_shares_and_labels_is_catboost_s_own(theirs):
+    loss, y = SEVERAL[theirs]
+    models = (classifier(loss), cb.CatBoostClassifier(loss_function=theirs, **THEIRS))
+    found, expected = (
+        model.fit(X, y, sample_weight=WEIGHT).predict(X, "RawFormulaVal")
+        for model in models
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_several_targets_are_catboost_s_own():
+    y = np.stack([SIGNAL, X[:, 0]], axis=1)
+    models = (regressor("squared_error"),
+              cb.CatBoostRegressor(loss_function="MultiRMSE", **THEIRS))  # fmt: skip
+    found, expected = (m.fit(X, y, sample_weight=WEIGHT).predict(X) for m in models)
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
+
+
 # Large enough that the training loss is not a matter of luck in the first splits.
 LARGE = RNG.normal(size=(3000, 4))
 NOISY = LARGE[:, 0] + np.sin(2 * LARGE[:, 1]) + 0.5 * RNG.standard_t(3, size=3000)

@@ -60,6 +60,48 @@ def test_equals_the_builtin_objective(builtin, weight):
     np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("through", [ls.get, Objective])
+def test_several_labels_are_one_against_all(through):
+    y = PARITY["multiclass"][1]
+    params = {**PARAMS, "objective": "multiclassova", "num_class": 3}
+    theirs = lgb.train(params, lgb.Dataset(X, y, weight=WEIGHT), 50).predict(X)
+    model = train(
+        through("binary_cross_entropy"), X, np.eye(3)[y], sample_weight=WEIGHT,
+        params=PARAMS, num_boost_round=50,
+    )  # fmt: skip
+    np.testing.assert_allclose(model.predict(X), theirs, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("builtin", "settings"), [
+    ("binary", {"scale_pos_weight": 3.0}),
+    ("binary", {"is_unbalance": True}),
+    ("poisson", {"poisson_max_delta_step": 0.2}),
+    ("poisson", {"boost_from_average": False}),
+    ("poisson", {"bagging_fraction": 0.5, "bagging_freq": 1}),
+])  # fmt: skip
+def test_settings_mean_what_they_mean_to_the_builtin(builtin, settings):
+    loss, y = PARITY[builtin]
+    y = np.where(SIGNAL > 1, y, 0.0)  # of which 0 is the more frequent
+    params = {**PARAMS, **settings}
+    own = {**params, "objective": builtin}
+    theirs = lgb.train(own, lgb.Dataset(X, y, weight=WEIGHT), 50).predict(X)
+    model = train(loss, X, y, sample_weight=WEIGHT, params=params, num_boost_round=50)
+    np.testing.assert_allclose(model.predict(X), theirs, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("loss", "settings", "words"), [
+    ("huber", {"alpha": 0.5}, "huber has delta=1.0, but alpha=0.5"),
+    ("tweedie", {"tweedie_variance_power": 1.2}, "power=1.5, but tweedie_variance"),
+    ("squared_error", {"reg_sqrt": True}, "reg_sqrt=True"),
+    ("hinge", {"sigmoid": 2.0}, "sigmoid=2.0"),
+    ("hinge", {"is_unbalance": True, "scale_pos_weight": 2}, "cannot go together"),
+])  # fmt: skip
+def test_settings_that_contradict_the_loss_are_refused(loss, settings, words):
+    y = PARITY["binary"][1]
+    with pytest.raises(ParameterError, match=words):
+        train(loss, X, y, params={**PARAMS, **settings}, num_boost_round=1)
+
+
 @pytest.mark.parametrize("builtin", ["regression", "poisson", "multiclass"])
 def test_an_integer_weight_repeats_a_row(builtin):
     loss, y = PARITY[builtin]

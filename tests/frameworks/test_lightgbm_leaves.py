@@ -56,6 +56,17 @@ def test_the_median_has_the_trees_of_the_builtin():
     np.testing.assert_allclose(ours.predict(X), theirs.predict(X), rtol=1e-12)
 
 
+@pytest.mark.parametrize(("tau", "side"), [(0.3, 1), (0.7, -1)])
+def test_rows_that_are_right_from_the_start_do_not_stop_training(tau, side):
+    counts = np.random.default_rng(1).poisson(np.exp(SIGNAL / 2))
+    y = side * counts  # whose best constant is the extreme
+    loss = ls.pinball(tau=tau)
+    ours = LGBMRegressor(2 * loss, **PARAMS).fit(X, y)
+    theirs = lgb.LGBMRegressor(objective="quantile", alpha=0.3, **PARAMS)
+    least = loss(y, side * theirs.fit(X, side * y).predict(X))
+    assert loss(y, ours.predict(X)) <= 1.05 * least  # with ties, splits are luck
+
+
 @pytest.mark.parametrize("weight", [None, WEIGHT], ids=["unweighted", "weighted"])
 def test_a_loss_of_one_s_own_is_refitted_as_well_as_the_builtin(weight):
     """Trees part ways at ties, so that either may be ahead on some rows."""

@@ -32,6 +32,7 @@ REGRESSION = {
     "count:poisson": ("poisson", {}, COUNT),
     "reg:tweedie": ("tweedie(power=1.3)", {"tweedie_variance_power": 1.3}, COUNT),
     "reg:squaredlogerror": ("reg:squaredlogerror", {}, COUNT),
+    "reg:logistic": ("binary_cross_entropy", {}, 1 / (1 + np.exp(-SIGNAL))),
     "reg:absoluteerror": ("absolute_error", {}, NOISY),
     "reg:quantileerror": ("pinball(tau=0.8)", {"quantile_alpha": 0.8}, NOISY),
 }
@@ -45,6 +46,7 @@ BY_GRADIENT = {
     "reg:pseudohubererror",
     "count:poisson",
     "reg:tweedie",
+    "reg:logistic",
     "binary:logistic",
     "multi:softprob",
 }

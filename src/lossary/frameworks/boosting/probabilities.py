@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 
 from lossary.arrays import library
+from lossary.errors import LossaryError
 from lossary.expr.graph import apply, symbol
+from lossary.frameworks.boosting.objective import OfLoss
 from lossary.frameworks.bundle import Array, Bundle
 from lossary.loss import Loss
 from lossary.structures.rowwise import class_odds
@@ -37,6 +39,55 @@ def gives_probabilities(bundle: Bundle) -> bool:
         return True
     terms = [term for _, term in bundle.terms]
     return len(terms) == 1 and _bends(terms[0])
+
+
+def _has_probabilities(model: Any) -> bool:
+    """Say whether predict_proba of an estimator has a meaning."""
+    loss = getattr(model, "loss_", model.loss)
+    if loss is None:
+        return True
+    try:
+        bundle = loss.bundle if isinstance(loss, OfLoss) else Bundle(loss)
+    except LossaryError:  # a loss of one's own, loaded with a model and not imported
+        return True
+    return gives_probabilities(bundle)
+
+
+class _Available:
+    """A method that is there for some losses.
+
+    scikit-learn asks whether a method is there before it takes its answer. Its own
+    ``available_if`` would make it a dependency of every booster.
+    """
+
+    def __init__(self, method: Any, probable: bool) -> None:
+        self.method, self.probable = method, probable
+        self.__doc__ = method.__doc__
+
+    def __get__(self, model: Any, owner: Any) -> Any:
+        if model is None:
+            return self.method
+        if _has_probabilities(model) != self.probable:
+            instead = (
+                "decision_function, or a loss such as 'binary_cross_entropy'"
+                if self.probable else "predict_proba"
+            )  # fmt: skip
+            kind = "no" if self.probable else "its own"
+            raise AttributeError(
+                f"{model.loss!r} gives {kind} probabilities, so that there is no "
+                f"{self.method.__name__}; use {instead}"
+            )
+        return self.method.__get__(model, owner)
+
+
+def for_probabilities(method: Any) -> Any:
+    """Make a method be there where the loss gives probabilities."""
+    return _Available(method, probable=True)
+
+
+def for_decisions(method: Any) -> Any:
+    """Make a method be there where the loss gives decisions alone."""
+    return _Available(method, probable=False)
 
 
 def _bends(loss: Loss) -> bool:

@@ -11,12 +11,13 @@ from catboost.core import _process_synonyms
 from numpy.typing import NDArray
 
 from lossary.errors import LossaryError, ParameterError
+from lossary.frameworks.boosting.targets import labels_of, weights_of
 from lossary.frameworks.bundle import Array, Bundle
 from lossary.frameworks.catboost.objective import Objective
-from lossary.frameworks.catboost.settings import Plan, kept, labels_of, weight_of
+from lossary.frameworks.catboost.settings import Plan, finite, target_of, weight_of
 from lossary.registry import get
 
-_LOSS, _LINK = "lossary_loss", "lossary_link"  # what a saved model remembers
+LOSS, LINK = "lossary_loss", "lossary_link"  # what a saved model remembers
 
 
 def _elsewhere(name: str, instead: str) -> Any:
@@ -88,7 +89,7 @@ class WithLoss:
             if key != "loss_function" and not str(value).startswith("PythonUserDef")
         }
         self._canonized_params = None
-        text = self._remembered(_LOSS)
+        text = self._remembered(LOSS)
         try:
             self.loss = get(text) if text else None
         except LossaryError:  # a loss of one's own that is not imported here
@@ -107,7 +108,7 @@ class WithLoss:
 
     def _link(self) -> str | None:
         """Return the link of the loss that was trained on, if it is one of ours."""
-        return self._remembered(_LINK)
+        return self._remembered(LINK)
 
     # -- training ---------------------------------------------------------------------
 
@@ -153,8 +154,10 @@ class WithLoss:
         if isinstance(X, (str, os.PathLike)):
             description = options.pop("column_description", None)
             X = cb.Pool(X, column_description=description)
-        weight = weight_of(X, sample_weight)
-        labels = kept(labels_of(X) if y is None else y, weight)
+        given = weight_of(X, sample_weight)
+        labels = labels_of(X, target_of(X, y))
+        weight = weights_of(given, len(labels))
+        labels = finite(labels, weight)
         bundle, target, classes = self._problem(labels, weight)
         if bundle.link == "half_logit" and options.get("init_model") is not None:
             raise ParameterError(
@@ -216,7 +219,7 @@ class WithLoss:
             bias = scale * np.asarray(0.0 if start is None else start)
             self.set_scale_and_bias(scale, bias.tolist())  # type: ignore[attr-defined]
         metadata = self.get_metadata()  # type: ignore[attr-defined]
-        metadata[_LOSS], metadata[_LINK] = repr(bundle.loss), bundle.link
+        metadata[LOSS], metadata[LINK] = repr(bundle.loss), bundle.link
 
     def _problem(
         self, labels: NDArray[Any], weight: Array | None

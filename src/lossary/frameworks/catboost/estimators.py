@@ -9,14 +9,26 @@ import catboost as cb
 import numpy as np
 from numpy.typing import NDArray
 
-from lossary.errors import DataError, LossaryError, ParameterError
+from lossary.errors import LossaryError, ParameterError
+from lossary.frameworks.boosting.probabilities import (
+    for_decisions,
+    for_probabilities,
+    probabilities,
+)
+from lossary.frameworks.boosting.tasks import (
+    check_classes,
+    check_labels,
+    check_regression,
+    check_several,
+    default_of,
+)
 from lossary.frameworks.bundle import RESPONSES, Array, Bundle
-from lossary.frameworks.catboost.base import WithLoss
+from lossary.frameworks.catboost.base import LOSS, WithLoss
 from lossary.frameworks.catboost.objective import (
     Objective,
     builtin,
 )
-from lossary.frameworks.catboost.settings import labels_of
+from lossary.frameworks.catboost.settings import target_of
 
 
 class CatBoostRegressor(WithLoss, cb.CatBoostRegressor):  # type: ignore[misc]
@@ -43,11 +55,7 @@ class CatBoostRegressor(WithLoss, cb.CatBoostRegressor):  # type: ignore[misc]
         self, labels: NDArray[Any], weight: Array | None
     ) -> tuple[Bundle, NDArray[Any], list[Any] | None]:
         bundle = self._bundle("squared_error")
-        if bundle.task != "regression":
-            raise ParameterError(
-                f"{bundle.loss!r} is a loss of classes; use CatBoostClassifier, or a "
-                "loss of a real target such as 'squared_error'"
-            )
+        check_regression(bundle, "CatBoostClassifier", fractions=False)
         counted = slice(None) if weight is None else weight > 0
         target = bundle.target(labels[counted])
         if labels.ndim == 2 and (
@@ -85,40 +93,9 @@ class CatBoostRegressor(WithLoss, cb.CatBoostRegressor):  # type: ignore[misc]
 
     def score(self, X: Any, y: Any = None) -> float:
         """Return R², the share of the target's variance that predictions explain."""
-        target = np.asarray(labels_of(X) if y is None else y, dtype=np.float64)
+        target = np.asarray(target_of(X, y), dtype=np.float64)
         left = target - np.reshape(self.predict(X), target.shape)
         return float(1 - (left**2).sum() / ((target - target.mean(axis=0)) ** 2).sum())
-
-
-class _OfProbabilities:
-    """A method that is there where the loss elicits probabilities: margins are none.
-
-    scikit-learn asks whether a method is there before it takes its answer for one.
-    """
-
-    def __init__(self, method: Any) -> None:
-        self.method = method
-        self.__doc__ = method.__doc__
-
-    def __get__(self, model: Any, owner: Any) -> Any:
-        if model is None:
-            return self
-        if not _elicits_probabilities(model.loss):
-            raise AttributeError(
-                f"{model.loss!r} elicits no probabilities; use predict, or a loss such "
-                "as 'binary_cross_entropy'"
-            )
-        return self.method.__get__(model, owner)
-
-
-def _elicits_probabilities(loss: Any) -> bool:
-    if loss is None:
-        return True
-    try:
-        bundle = loss.bundle if isinstance(loss, Objective) else Bundle(loss)
-    except LossaryError:  # a loss of one's own, loaded with a model and not imported
-        return True
-    return bundle.calibrated
 
 
 def _plain(classes: Any) -> list[Any]:
@@ -154,7 +131,8 @@ class CatBoostClassifier(WithLoss, cb.CatBoostClassifier):  # type: ignore[misc]
         self, labels: NDArray[Any], weight: Array | None
     ) -> tuple[Bundle, NDArray[Any], list[Any] | None]:
         if labels.ndim == 2:
-            bundle = self._checked(self._bundle("binary_cross_entropy"), 2)
+            bundle = self._bundle(default_of(2))
+            check_labels(bundle, labels.shape[1])
             if bundle.task != "binary":
                 raise ParameterError(
                     f"{bundle.loss!r} is a loss of one class out of several, and the "
@@ -165,7 +143,8 @@ class CatBoostClassifier(WithLoss, cb.CatBoostClassifier):  # type: ignore[misc]
         numbers = labels.dtype.kind == "f"
         inside = numbers and ((labels >= 0) & (labels <= 1)).all()
         if self.loss is not None and inside and ((labels > 0) & (labels < 1)).any():
-            bundle = self._checked(self._bundle(""), 2)
+            bundle = self._bundle("")
+            check_classes(bundle, 2)
             if isinstance(self.loss, Objective) or not builtin(bundle, labels):
                 raise ParameterError(
                     f"{self.loss!r} cannot be trained on shares of the positive class, "
@@ -175,26 +154,13 @@ class CatBoostClassifier(WithLoss, cb.CatBoostClassifier):  # type: ignore[misc]
             return bundle, labels, None
         names = self._canonical().get("class_names")
         classes = _plain(np.unique(labels) if names is None else names)
-        if len(classes) < 2:
-            raise DataError(
-                "a classifier needs at least 2 classes, but the target holds "
-                f"{len(classes)}: {classes}"
-            )
-        default = "cross_entropy" if len(classes) > 2 else "binary_cross_entropy"
-        bundle = self._checked(self._bundle(default), len(classes))
+        check_several(classes)
+        bundle = self._bundle(default_of(len(classes)))
+        check_classes(bundle, len(classes))
         order = np.argsort(classes, kind="stable")
         codes = order[np.searchsorted(np.asarray(classes)[order], labels)]
         several = bundle.task == "multiclass"
         return bundle, codes if several else codes.astype(np.float64), classes
-
-    def _checked(self, bundle: Bundle, k: int) -> Bundle:
-        if bundle.task == "regression" or (k > 2 and bundle.task == "binary"):
-            default = "cross_entropy" if k > 2 else "binary_cross_entropy"
-            raise ParameterError(
-                f"{bundle.loss!r} is not a loss of {k} classes; use a loss such as "
-                f"{default!r}"
-            )
-        return bundle
 
     def predict(
         self, data: Any, prediction_type: str = "Class", *args: Any, **options: Any
@@ -208,13 +174,53 @@ class CatBoostClassifier(WithLoss, cb.CatBoostClassifier):  # type: ignore[misc]
             return (scores > 0).astype(np.int64)
         return super().predict(data, prediction_type, *args, **options)
 
-    @_OfProbabilities
+    @for_probabilities
     def predict_proba(self, X: Any, *args: Any, **options: Any) -> Any:
-        """Predict probabilities, shape (n, k)."""
-        if self._labels_alone():
-            scores = super().predict(X, "RawFormulaVal", *args, **options)
-            return RESPONSES["logit"](scores)
-        return super().predict_proba(X, *args, **options)
+        """Predict probabilities, shape (n, k): those that the loss is minimised by."""
+        if self._plainly():
+            return super().predict_proba(X, *args, **options)
+        return self._mapped(super().predict(X, "RawFormulaVal", *args, **options))
+
+    @for_probabilities
+    def predict_log_proba(self, data: Any, *args: Any, **options: Any) -> Any:
+        """Predict logarithms of probabilities, shape (n, k)."""
+        with np.errstate(divide="ignore"):
+            return np.log(self.predict_proba(data, *args, **options))
+
+    @for_probabilities
+    def staged_predict_proba(self, data: Any, *args: Any, **options: Any) -> Any:
+        """Predict probabilities with one tree, with two, and so on."""
+        if self._plainly():
+            yield from super().staged_predict_proba(data, *args, **options)
+            return
+        stages = super().staged_predict(data, "RawFormulaVal", *args, **options)
+        for scores in stages:
+            yield self._mapped(scores)
+
+    @for_decisions
+    def decision_function(self, X: Any) -> Any:
+        """Return raw scores, shape (n,) or (n, k), of a loss that only decides."""
+        return super().predict(X, "RawFormulaVal")
+
+    def _plainly(self) -> bool:
+        """Say whether CatBoost's probabilities are those of the loss."""
+        bundle = self._trained_on()
+        return bundle is None or (bundle.calibrated and not self._labels_alone())
+
+    def _mapped(self, scores: Array) -> Array:
+        bundle = self._trained_on()
+        assert bundle is not None
+        half = bundle.link == "half_logit"  # CatBoost has the whole log-odds
+        p = probabilities(bundle, scores / 2 if half else scores)
+        return p if p.ndim == 2 else np.column_stack([1 - p, p])
+
+    def _trained_on(self) -> Bundle | None:
+        """Return the loss that was trained on, if it is known here."""
+        text = self._remembered(LOSS)
+        try:
+            return None if text is None else Bundle(text)
+        except LossaryError:  # a loss of one's own that is not imported here
+            return None
 
     def _labels_alone(self) -> bool:
         """Say whether several labels were trained by a callback, a score for each."""

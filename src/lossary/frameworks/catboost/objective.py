@@ -15,13 +15,14 @@ from typing import Any, ClassVar
 
 import catboost as cb
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from lossary import kernels
 from lossary.aliases import elsewhere
 from lossary.arrays import library
 from lossary.errors import ParameterError
-from lossary.frameworks.bundle import Array, Bundle, checked_weight
+from lossary.frameworks.boosting.objective import OfLoss
+from lossary.frameworks.bundle import Array, Bundle
 from lossary.frameworks.catboost import kernels as compiled
 from lossary.frameworks.curvature import mode_of
 from lossary.loss import Loss
@@ -33,7 +34,7 @@ _COMPILED_FROM = 1 << 11
 
 
 @dataclass(frozen=True)
-class Objective:
+class Objective(OfLoss):
     """A loss as a custom objective of CatBoost 1.2.8 or newer.
 
     It serves as ``loss_function`` of CatBoost's own classes, with a `Metric` as
@@ -68,13 +69,12 @@ class Objective:
            [ 2., -1.]])
     """
 
-    loss: Any
     scale: float | None = None
 
     no_jit: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "loss", self.bundle.loss)
+        super().__post_init__()
         for _, term in self.bundle.terms:
             if term.structure.name not in ("pointwise", "rowwise"):
                 raise ParameterError(
@@ -82,14 +82,6 @@ class Objective:
                     "objective a few rows at a time; use a loss of single rows, such "
                     "as 'binary_focal', or LightGBM, which hands over all"
                 )
-
-    @cached_property
-    def bundle(self) -> Bundle:
-        """The loss of a raw score, with start, curvature and response."""
-        return Bundle(self.loss)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.loss, self.scale)
 
     def __deepcopy__(self, memo: Any) -> Objective:
         return self  # CatBoost copies its parameters; this one cannot change
@@ -164,21 +156,6 @@ class Objective:
     def _rows(self) -> list[tuple[float, Any, Any]]:
         found = [(f, compiled.row(term)) for f, term in self.bundle.terms]
         return [(f * self.factor, c.kernel, c.uniforms) for f, c in found]
-
-    def start(
-        self,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-        n_classes: int | None = None,
-    ) -> Any:
-        """Return the score that training should start from: the best constant."""
-        target = self.bundle.target(y, n_classes)
-        weight = checked_weight(sample_weight, len(target))
-        return self.bundle.start(target, weight, n_classes)
-
-    def response(self, scores: ArrayLike) -> Array:
-        """Map raw scores to the response scale."""
-        return self.bundle.response(np.asarray(scores, dtype=np.float64))
 
 
 def _row_derivatives(loss: Loss, z: Array, label: int) -> tuple[Array, Array]:
@@ -326,19 +303,22 @@ def builtin(bundle: Bundle, y: NDArray[Any]) -> str | None:
     if len(bundle.terms) > 1:
         return None
     loss = bundle.terms[0][1]
+    shares = bundle.task == "binary" and bool(((y > 0) & (y < 1)).any())
     if y.ndim == 2 and bundle.task != "multiclass":
-        return _SEVERAL_TARGETS.get(loss.name)
+        name = _SEVERAL_TARGETS.get(loss.name)
+        return "MultiCrossEntropy" if name == "MultiLogloss" and shares else name
+    if loss.name == "binary_focal" and loss.parameters["gamma"] > 0 and not shares:
+        return f"Focal:focal_alpha=0.5;focal_gamma={loss.parameters['gamma']!r}"
     if loss.name == _FLOORED and (abs(y) < 1).any():
         return None
     for row in elsewhere(loss.name):
         if row.library == "CatBoost":
             names = [name.removeprefix("catboost.") for name in row.names]
-            fractions = bundle.task == "binary" and ((y > 0) & (y < 1)).any()
             options = [
                 f"{theirs}={loss.parameters[option.ours]!r}"
                 for theirs, option in row.options.items()
                 if option.ours
             ]
-            name = names[-1] if fractions else names[0]
+            name = names[-1] if shares else names[0]
             return ":".join([name, ";".join(options)]) if options else name
     return None

@@ -12,7 +12,8 @@ from catboost.utils import DataMetaInfo, TargetStats, compute_training_options
 from numpy.typing import NDArray
 
 from lossary.errors import DataError, ParameterError
-from lossary.frameworks.bundle import Array, Bundle, checked_weight, scale_of
+from lossary.frameworks.boosting.targets import kept
+from lossary.frameworks.bundle import Array, Bundle, scale_of
 from lossary.frameworks.catboost.objective import (
     Metric,
     MultiTargetMetric,
@@ -33,6 +34,9 @@ _UNSHRUNK = 1e3
 _AVERAGED = frozenset(
     {"CrossEntropy", "Logloss", "MAE", "MAPE", "MultiRMSE", "Quantile", "RMSE"}
 )
+
+# CatBoost's metrics that take scores for logarithms, by link.
+_OF_LOGARITHMS = {"log": ("Poisson", "Tweedie"), "log1p": ()}
 
 # What CatBoost's defaults of an objective depend on.
 _ASKED = (
@@ -86,7 +90,8 @@ class Plan:
     @property
     def dropped(self) -> set[str]:
         """Parameters that are not CatBoost's business."""
-        return set() if self._averaged else {"boost_from_average"}
+        found = set() if self._averaged else {"boost_from_average"}
+        return found | {"scale_pos_weight"} if self.callback else found
 
     @property
     def _averaged(self) -> bool:
@@ -188,7 +193,21 @@ class Plan:
         }
         if self.classes is not None:  # else CatBoost takes labels for numbers
             settings["class_names"] = self.classes
-        return {k: v for k, v in settings.items() if k not in self.params}
+        self._check_metric(self.params.get("eval_metric"))
+        settings = {k: v for k, v in settings.items() if k not in self.params}
+        if "class_weights" in self.params:  # also of scale_pos_weight, which is dropped
+            settings["class_weights"] = self.params["class_weights"]
+        return settings
+
+    def _check_metric(self, metric: Any) -> None:
+        name = metric.partition(":")[0] if isinstance(metric, str) else None
+        known = _OF_LOGARITHMS.get(self.bundle.link)
+        if name is not None and known is not None and name not in known:
+            raise ParameterError(
+                f"CatBoost's metric {name!r} would see raw scores of "
+                f"{self.bundle.loss!r}, which are logarithms; leave eval_metric out to "
+                "see the loss, or pass an object as eval_metric"
+            )
 
     def _curvature(self) -> float:
         y, w = self._counted(), self._counted_weight
@@ -249,36 +268,32 @@ def _writes(params: dict[str, Any]) -> bool:
 # -- what the data say ----------------------------------------------------------------
 
 
-def labels_of(X: Any) -> NDArray[Any]:
-    """Return the target that a pool holds, or say that there is none."""
+def target_of(X: Any, y: Any) -> Any:
+    """Return the target, which a pool may hold, or say that there is none."""
+    if y is not None:
+        return y
     found = X.get_label() if isinstance(X, cb.Pool) else None
     if found is None or np.size(found) == 0:
         raise DataError(
             f"there is no target: y is None and X is a {type(X).__name__} without "
             "labels; pass y, or a Pool with a label"
         )
-    return np.asarray(found)
+    return found
 
 
-def weight_of(X: Any, sample_weight: Any) -> Array | None:
+def weight_of(X: Any, sample_weight: Any) -> Any:
     """Return the weights of the rows, wherever they were given."""
     given = X.get_weight() if isinstance(X, cb.Pool) else sample_weight
-    if given is None or np.size(given) == 0:
-        return None
-    return checked_weight(given, len(np.asarray(given)))
+    return None if given is None or np.size(given) == 0 else given
 
 
-def kept(y: Any, weight: Array | None) -> NDArray[Any]:
-    """Return the target; one of weight 0 that is no number is made one.
+def finite(target: NDArray[Any], weight: Array | None) -> NDArray[Any]:
+    """Put a number in place of targets of weight 0 that are none.
 
-    CatBoost refuses such a target even where it does not count.
+    CatBoost refuses such a target even where it does not count. Other targets of
+    weight 0 stay as they are: the trees of its own objectives depend on them.
     """
-    target = np.asarray(y)
-    if target.ndim == 2 and target.shape[1] == 1:
-        target = target[:, 0]
-    if weight is None or target.dtype.kind != "f" or weight.all():
+    if weight is None or target.dtype.kind != "f":
         return target
-    lost = (weight == 0) & ~np.isfinite(target.reshape(len(target), -1)).all(axis=1)
-    return np.where(
-        lost.reshape(-1, *[1] * (target.ndim - 1)), target[weight > 0][0], target
-    )
+    rows = np.isfinite(target.reshape(len(target), -1)).all(axis=1)
+    return kept(target, np.where(rows, 1.0, weight))

@@ -12,8 +12,9 @@ from numpy.typing import ArrayLike
 from lossary.errors import ShapeError
 from lossary.frameworks.bundle import Array, checked_weight
 from lossary.frameworks.lightgbm.objective import Objective, as_objective
+from lossary.frameworks.lightgbm.settings import setting
 from lossary.frameworks.lightgbm.tables import tabled
-from lossary.frameworks.lightgbm.training import Run, explained, lightgbm, setting
+from lossary.frameworks.lightgbm.training import Run, explained, lightgbm
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,9 @@ def train(
     Parameters
     ----------
     loss : str, Loss, weighted sum or Objective
-        An objective is used as it is. Losses in `NATIVE` of `lightgbm_objective`
-        LightGBM trains by its own objective, to the same trees.
+        An objective is used as it is. Losses in `NATIVE`, see
+        `lossary.frameworks.lightgbm.objective`, LightGBM trains by its own
+        objective, to the same trees.
     X : array, sparse matrix or data frame, shape (n, d)
     y : array-like, shape (n,) or (n, k)
         Numbers; 0 and 1, in several columns for several labels at once; class

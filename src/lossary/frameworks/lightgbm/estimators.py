@@ -8,11 +8,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.preprocessing import LabelEncoder
-from sklearn.utils.metaestimators import available_if
+from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 
-from lossary.errors import DataError, ParameterError
-from lossary.frameworks.boosting.probabilities import gives_probabilities, probabilities
+from lossary.errors import ParameterError, ShapeError
+from lossary.frameworks.boosting.probabilities import (
+    for_decisions,
+    for_probabilities,
+    probabilities,
+)
 from lossary.frameworks.boosting.ranking import listwise
 from lossary.frameworks.boosting.signatures import (
     called_as,
@@ -21,17 +25,21 @@ from lossary.frameworks.boosting.signatures import (
     with_loss,
     with_targets,
 )
+from lossary.frameworks.boosting.targets import coded, labels_of
+from lossary.frameworks.boosting.tasks import (
+    Code,
+    check_classes,
+    check_labels,
+    check_regression,
+    check_several,
+    default_of,
+    encoder,
+)
 from lossary.frameworks.bundle import Bundle, refuse_no_weight
 from lossary.frameworks.lightgbm.objective import as_objective
+from lossary.frameworks.lightgbm.settings import METRICS, setting
 from lossary.frameworks.lightgbm.tables import tabled
-from lossary.frameworks.lightgbm.training import Run, explained, lightgbm, setting
-
-METRICS = {
-    "logloss": ("binary_logloss", "multi_logloss"),
-    "error": ("binary_error", "multi_error"),
-}
-"""What LightGBM's classifier calls metrics, of two classes and of several."""
-
+from lossary.frameworks.lightgbm.training import Run, explained, lightgbm
 
 _FIT: Any = lightgbm.LGBMModel.fit
 _PREDICT: Any = lightgbm.LGBMModel.predict
@@ -165,15 +173,21 @@ class LGBMRegressor(_WithLoss, lightgbm.LGBMRegressor):
     @called_as(lightgbm.LGBMRegressor.fit)
     def fit(self, X: Any, y: Any, *given: Any, **options: Any) -> LGBMRegressor:
         """Fit the trees; arguments are those of LightGBM's."""
-        objective = as_objective(self.loss)
-        targets = {term.definition.target for _, term in objective.bundle.terms}
-        if objective.bundle.task != "regression" and targets != {"fraction"}:
-            raise ParameterError(
-                f"{objective.loss!r} is a loss of classes; use LGBMClassifier, or a "
-                "loss of a real target such as 'squared_error'"
-            )
+        loss = "squared_error" if self.loss is None else self.loss
+        bundle = as_objective(loss).bundle
+        check_regression(bundle, "LGBMClassifier")
         options = named(self.parent.fit, 3, self, X, y, *given, **options)
-        self._train(self.parent.fit, X, y, self.loss, options)
+        labels = labels_of(X, _column(y), options.get("sample_weight"))
+        if labels.ndim == 2:
+            raise ShapeError(
+                f"y must have shape (n,) to train LGBMRegressor on {bundle.loss!r}, "
+                f"got {labels.shape}; wrap it in sklearn.multioutput."
+                "MultiOutputRegressor for several targets"
+            )
+        labels, options = coded(
+            X, labels, y, options, bundle.target, "eval_sample_weight"
+        )
+        self._train(self.parent.fit, X, labels, loss, options)
         return self
 
     @called_as(lightgbm.LGBMRegressor.predict)
@@ -184,15 +198,14 @@ class LGBMRegressor(_WithLoss, lightgbm.LGBMRegressor):
         return found if _as_asked(options) else Bundle(self.loss_).response(found)
 
 
+def _column(y: Any) -> Any:
+    """Return a target of shape (n, 1) as one of (n,), with scikit-learn's warning."""
+    return column_or_1d(y, warn=True) if np.asarray(y).shape[1:] == (1,) else y
+
+
 def _as_asked(options: dict[str, Any]) -> bool:
     """Say whether something else than predictions is asked for."""
     return any(options.get(k) for k in ("raw_score", "pred_leaf", "pred_contrib"))
-
-
-def _has_probabilities(model: Any) -> bool:
-    """Say whether predict_proba has a meaning: decisions are no probabilities."""
-    loss = getattr(model, "loss_", model.loss)
-    return loss is None or gives_probabilities(as_objective(loss).bundle)
 
 
 class LGBMClassifier(_WithLoss, lightgbm.LGBMClassifier):
@@ -244,70 +257,56 @@ class LGBMClassifier(_WithLoss, lightgbm.LGBMClassifier):
     def fit(self, X: Any, y: Any, *given: Any, **options: Any) -> LGBMClassifier:
         """Fit the trees; arguments are those of LightGBM's."""
         options = named(self.parent.fit, 3, self, X, y, *given, **options)
-        pairs = evaluation_sets(options)
-        shape = np.asarray(y).shape
-        if len(shape) == 2 and shape[1] > 1:
-            how, labels, others = self._columns(y, [target for _, target in pairs])
+        labels = labels_of(X, _column(y), options.get("sample_weight"))
+        if labels.ndim == 2:
+            how, labels, options = self._columns(labels, y, options)
         else:
-            how, labels, others = self._classes_of(y, [target for _, target in pairs])
-        # LightGBM takes a set for the training set itself if it is the same objects.
-        coded = [
-            (other, labels if target is y else code)
-            for (other, target), code in zip(pairs, others, strict=True)
-        ]
-        options = with_targets(options, coded)
+            how, code = self._classes_of(labels)
+            labels, options = coded(X, labels, y, options, code, "eval_sample_weight")
         self._train(_FIT, X, labels, options=options, **how)
         return self
 
-    def _classes_of(self, y: Any, others: list[Any]) -> tuple[Any, Any, list[Any]]:
-        """Encode classes; choose the loss and its columns."""
-        check_classification_targets(y)
-        self._le = LabelEncoder().fit(y)
+    def _classes_of(self, labels: Any) -> tuple[dict[str, Any], Code]:
+        """Choose the loss of one class per row, and say how to encode classes."""
+        check_classification_targets(labels)
+        self._le = LabelEncoder().fit(labels)
         self._classes = self._le.classes_
         k = self._n_classes = len(self._classes)
-        if k < 2:
-            raise DataError(
-                f"a classifier needs at least 2 classes, but the target holds {k} "
-                f"class: {self._classes.tolist()}; pass rows of another one too"
-            )
+        check_several(self._classes)
         self._class_map = {c: i for i, c in enumerate(self._classes)}
         given: Any = self.class_weight
         mapped = isinstance(given, dict)
         self._class_weight = (
             {self._class_map[c]: w for c, w in given.items()} if mapped else given
         )
-        default = "binary_cross_entropy" if k == 2 else "cross_entropy"
-        loss = default if self.loss is None else self.loss
-        objective = as_objective(loss)
-        task = objective.bundle.task
-        if task == "regression" or (k > 2 and task == "binary"):
-            raise ParameterError(
-                f"{objective.loss!r} is not a loss of {k} classes; use a loss such as "
-                f"{default!r}"
-            )
-        how = {"loss": loss, "columns": k if task == "multiclass" else None}
-        return how, self._le.transform(y), [self._le.transform(t) for t in others]
+        loss = default_of(k) if self.loss is None else self.loss
+        bundle = as_objective(loss).bundle
+        check_classes(bundle, k)
+        columns = k if bundle.task == "multiclass" else None
+        return {"loss": loss, "columns": columns}, encoder(self._classes)
 
-    def _columns(self, y: Any, others: list[Any]) -> tuple[Any, Any, list[Any]]:
+    def _columns(
+        self, labels: Any, y: Any, options: dict[str, Any]
+    ) -> tuple[dict[str, Any], Any, dict[str, Any]]:
         """Prepare a target of several columns, for a library that keeps one."""
         if self.class_weight is not None:
             raise ParameterError(
                 "class_weight belongs to one class per row, and the target has "
                 "several columns; pass sample_weight"
             )
-        loss = "binary_cross_entropy" if self.loss is None else self.loss
-        objective = as_objective(loss)
-        targets = [np.asarray(target, dtype=np.float64) for target in (y, *others)]
-        k = targets[0].shape[1]
-        if objective.bundle.task == "regression":
-            raise ParameterError(
-                f"{objective.loss!r} is not a loss of {k} labels; use a loss such as "
-                "'binary_cross_entropy'"
-            )
-        decode, codes = tabled(targets)
+        loss, k = default_of(2) if self.loss is None else self.loss, labels.shape[1]
+        check_labels(as_objective(loss).bundle, k)
+        pairs = evaluation_sets(options)
+        targets = [labels, *(labels if other is y else other for _, other in pairs)]
+        decode, codes = tabled([np.asarray(t, dtype=np.float64) for t in targets])
+        # LightGBM takes a set for the training set itself if it is the same objects.
+        others = [
+            (features, codes[0] if other is y else code)
+            for (features, other), code in zip(pairs, codes[1:], strict=True)
+        ]
         self._classes, self._n_classes, self._class_weight = np.arange(k), k, None
         how = {"loss": loss, "columns": k, "decode": decode}
-        return how, codes[0], codes[1:]
+        return how, codes[0], with_targets(options, others)
 
     def _spelt(self, metric: str) -> str:
         two = self._n_classes == 2
@@ -330,7 +329,7 @@ class LGBMClassifier(_WithLoss, lightgbm.LGBMClassifier):
         chosen = (p > 0.5).astype(int)
         return chosen if chosen.ndim == 2 else self.classes_[chosen]
 
-    @available_if(_has_probabilities)  # type: ignore[untyped-decorator]
+    @for_probabilities
     @called_as(lightgbm.LGBMClassifier.predict_proba)
     def predict_proba(self, X: Any, *given: Any, **options: Any) -> Any:
         """Predict probabilities, shape (n, k)."""
@@ -340,6 +339,11 @@ class LGBMClassifier(_WithLoss, lightgbm.LGBMClassifier):
             return found
         p = probabilities(Bundle(self.loss_), found)
         return p if p.ndim == 2 else np.column_stack([1 - p, p])
+
+    @for_decisions
+    def decision_function(self, X: Any) -> Any:
+        """Return raw scores, shape (n,) or (n, k), of a loss that only decides."""
+        return self._scores(X)
 
 
 class LGBMRanker(_WithLoss, lightgbm.LGBMRanker):

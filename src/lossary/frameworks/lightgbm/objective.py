@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lossary.errors import ParameterError
-from lossary.frameworks.bundle import Array, Bundle, checked_weight
-from lossary.frameworks.curvature import MODES, kinked
+from lossary.frameworks.boosting.objective import OfLoss
+from lossary.frameworks.bundle import Array, Bundle
+from lossary.frameworks.curvature import kinked
 
 
 @dataclass(frozen=True)
@@ -49,20 +49,26 @@ CONVENTIONS = {
 }
 """LightGBM's habits by loss; for losses that are not here it has none, or ours."""
 
-NATIVE: dict[str, tuple[str, dict[str, str]]] = {
-    "absolute_error": ("regression_l1", {}),
-    "huber": ("huber", {"delta": "alpha"}),
-    "pinball": ("quantile", {"tau": "alpha"}),
-    "squared_error": ("regression", {}),
+OPTIONS = {
+    "huber": {"delta": "alpha"},
+    "pinball": {"tau": "alpha"},
+    "tweedie": {"power": "tweedie_variance_power"},
+}
+"""What LightGBM calls the parameters of a loss."""
+
+NATIVE = {
+    "absolute_error": "regression_l1",
+    "huber": "huber",
+    "pinball": "quantile",
+    "squared_error": "regression",
 }
 """Losses that LightGBM trains faster by itself, to the same trees: it need not look at
-a curvature of 1, and refits leaves as it goes. Its name of the objective, and of the
-loss's parameters.
+a curvature of 1, and refits leaves as it goes.
 """
 
 
 @dataclass(frozen=True)
-class Objective:
+class Objective(OfLoss):
     """A loss as a custom objective of LightGBM 4 or newer.
 
     It serves ``lightgbm.train({"objective": Objective(loss)}, …)`` and LightGBM's own
@@ -101,26 +107,9 @@ class Objective:
     ([0.0, -1.0], [2.01, 2.01])
     """
 
-    loss: Any
     scale: float | None = None
     damping: float | None = None
     curvature: str | None = None
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "loss", self.bundle.loss)
-        if self.curvature not in (None, *MODES):
-            raise ParameterError(
-                f"curvature must be one of {', '.join(map(repr, MODES))}, got "
-                f"{self.curvature!r}"
-            )
-
-    @cached_property
-    def bundle(self) -> Bundle:
-        """The loss of a raw score, with start, curvature and response."""
-        return Bundle(self.loss)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.loss, self.scale, self.damping, self.curvature)
 
     @cached_property
     def convention(self) -> Convention:
@@ -150,9 +139,9 @@ class Objective:
         loss = self.bundle.loss
         if loss.name not in NATIVE:
             return None
-        name, options = NATIVE[loss.name]
+        options = OPTIONS.get(loss.name, {})
         given = {theirs: loss.parameters[ours] for ours, theirs in options.items()}
-        return {"objective": name, **given}
+        return {"objective": NATIVE[loss.name], **given}
 
     def __call__(
         self, first: Any, second: Any, weight: ArrayLike | None = None
@@ -204,20 +193,11 @@ class Objective:
             return np.asarray(labels, dtype=np.float64)
         return self.bundle.target(labels, n_classes)
 
-    def start(
-        self,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-        n_classes: int | None = None,
+    def best_score(
+        self, target: NDArray[Any], weight: Array | None, n_classes: int | None
     ) -> Any:
-        """Return the score that training should start from: the best constant."""
-        target = self.bundle.target(y, n_classes)
-        weight = checked_weight(sample_weight, len(target))
+        """Return the best constant score for a checked target, of `starting`."""
         return self.starting.start(target, weight, n_classes)
-
-    def response(self, scores: ArrayLike) -> Array:
-        """Map raw scores to the response scale."""
-        return self.bundle.response(np.asarray(scores, dtype=np.float64))
 
 
 def as_objective(loss: Any) -> Objective:

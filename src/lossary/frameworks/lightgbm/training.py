@@ -6,6 +6,7 @@ the end: a stored model predicts raw scores by itself.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,8 +22,17 @@ from lossary.errors import DataError, MissingExtraError, ParameterError
 from lossary.frameworks.boosting.leaves import Slopes, best_shifts, slopes_of
 from lossary.frameworks.boosting.probabilities import probabilities
 from lossary.frameworks.boosting.ranking import Queries
+from lossary.frameworks.boosting.tasks import check_rivals
 from lossary.frameworks.bundle import Array, scale_of
-from lossary.frameworks.lightgbm.objective import Objective, as_objective
+from lossary.frameworks.lightgbm.objective import OPTIONS, Objective, as_objective
+from lossary.frameworks.lightgbm.settings import (
+    METRIC_SETTINGS,
+    NAMES,
+    ORDERED,
+    balanced,
+    check_settings,
+    setting,
+)
 
 try:
     import lightgbm as lightgbm
@@ -40,30 +50,6 @@ except OSError as error:  # its wheel leaves OpenMP's run time to the system
 
 Metric = tuple[str, float, bool]
 """A name, a value, and whether higher is better."""
-
-NAMES = {
-    "boosting": ("boosting", "boosting_type", "boost"),
-    "linear_tree": ("linear_tree", "linear_trees"),
-    "metric": ("metric", "metrics", "metric_types"),
-    "num_threads": ("num_threads", "n_jobs", "nthread", "nthreads", "num_thread"),
-    "objective": ("objective", "objective_type", "app", "application", "loss"),
-}
-"""What LightGBM calls the parameters that are looked at here."""
-
-METRIC_SETTINGS = (
-    "alpha", "auc_mu_weights", "eval_at", "label_gain", "multi_error_top_k",
-    "ndcg_at", "ndcg_eval_at", "num_class", "num_threads", "tweedie_variance_power",
-)  # fmt: skip
-"""The parameters that LightGBM's metrics read."""
-
-ORDERED = ("auc", "auc_mu", "average_precision")
-"""Metrics that take raw scores: nothing but their order counts, and no tie is new."""
-
-
-def setting(params: Mapping[str, Any], name: str) -> Any:
-    """Return a parameter by any of LightGBM's names for it, or None."""
-    found = [params[alias] for alias in NAMES[name] if params.get(alias) is not None]
-    return found[0] if found else None
 
 
 @dataclass(eq=False)
@@ -145,8 +131,11 @@ class Run:
         self.settled = 0
         self._room: Array | None = None
         self._out: Any = (None, None)
-        if not self.native:
-            _check_settings(name, boosting, setting(params, "linear_tree"))
+        check_rivals(self.objective.loss, OPTIONS.get(name, {}), params)
+        check_settings(name, params, self.native is not None)
+        step = setting(params, "poisson_max_delta_step")
+        if name == "poisson" and step is not None and self.objective.damping is None:
+            self.objective = replace(self.objective, damping=math.exp(step))
 
     # -- what LightGBM is given -------------------------------------------------------
 
@@ -221,6 +210,12 @@ class Run:
         continued = self.train.data.get_init_score() is not None
         if not (continued or self.native or self.ranks):
             self._measure()
+        if setting(self.given, "boost_from_average") is False:
+            self.start = 0.0 * self.start
+        self.pulled = self.train.weight
+        if not (self.native or self.ranks):
+            bundle, y = self.objective.bundle, self.train.target
+            self.pulled = balanced(bundle, y, self.pulled, self.given)
         for rows in [self.train, *self.valid] if self.refits else []:
             given = rows.data.get_init_score()
             rows.scores = self.start + (
@@ -261,7 +256,11 @@ class Run:
         z = rows.scores
         if not self.refits:
             z = np.add(scores, self.start, out=self._room)
-        return self.objective.pull(rows.target, z, rows.weight, mode, self._out)
+        found = self.objective.pull(rows.target, z, self.pulled, mode, self._out)
+        if self.refits:
+            # A row that is right pulls nowhere, or no split might look useful.
+            found[0][rows.target == z] = 0
+        return found
 
     # -- leaves -----------------------------------------------------------------------
 
@@ -374,16 +373,3 @@ def explained() -> Iterator[None]:
             "no feature varies, so that there is nothing to split; pass X with at "
             "least one column of different values"
         ) from None
-
-
-def _check_settings(loss: str, boosting: Any, linear: Any) -> None:
-    if linear:
-        raise ParameterError(
-            f"{loss} cannot be trained with linear_tree=True, whose leaves cannot "
-            "take a start score; leave linear_tree out"
-        )
-    if boosting in ("rf", "random_forest"):
-        raise ParameterError(
-            f"{loss} cannot be trained with boosting={boosting!r}, for which "
-            "LightGBM allows its own objectives only; use 'gbdt' or 'dart'"
-        )

@@ -9,11 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from lossary.frameworks.boosting.targets import labels_of, weights_of
 from lossary.frameworks.bundle import Array
-from lossary.frameworks.xgboost.estimators import (
-    labels_of,
-    weights_of,
-)
 from lossary.frameworks.xgboost.objective import Objective
 from lossary.frameworks.xgboost.stored import Trained
 from lossary.frameworks.xgboost.training import Run, Watch, xgboost
@@ -114,7 +111,7 @@ def train(
     given = loss if isinstance(loss, Objective) else Objective(loss)
     options, task = dict(params or {}), given.bundle.task
     weight = weights_of(sample_weight, np.shape(y)[0])
-    labels = labels_of(y, weight)
+    labels = labels_of(X, y, weight)
     columns = None if task == "regression" else n_classes
     if labels.ndim == 2:
         columns = labels.shape[1]
@@ -124,7 +121,7 @@ def train(
     data = run.data = _matrix(X, labels, run.train_weight, run.trained)
     others = []
     for i, (features, other) in enumerate(valid):
-        codes = labels_of(other, None)
+        codes = labels_of(features, other)
         given.bundle.target(codes, columns)
         others.append((_matrix(features, codes, None, run.trained), f"valid_{i}"))
     seen: dict[str, Any] = {}

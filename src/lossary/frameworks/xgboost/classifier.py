@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 
-from lossary.errors import DataError, ParameterError
-from lossary.frameworks.boosting.probabilities import gives_probabilities
+from lossary.frameworks.boosting.probabilities import for_decisions, for_probabilities
 from lossary.frameworks.boosting.signatures import called_as, named, with_loss
-from lossary.frameworks.xgboost.estimators import WithLoss, coded, labels_of
-from lossary.frameworks.xgboost.objective import Objective
+from lossary.frameworks.boosting.targets import coded, labels_of
+from lossary.frameworks.boosting.tasks import (
+    Code,
+    check_classes,
+    check_labels,
+    check_several,
+    default_of,
+    encoder,
+)
+from lossary.frameworks.xgboost.estimators import WithLoss
 from lossary.frameworks.xgboost.training import xgboost
 
-Code = Callable[[NDArray[Any]], NDArray[Any]]
 _PREDICT: Any = xgboost.XGBClassifier.predict
 _PROBA: Any = xgboost.XGBClassifier.predict_proba
-
-
-def _has_probabilities(model: Any) -> bool:
-    """Say whether predict_proba has a meaning: decisions are no probabilities."""
-    loss = getattr(model, "loss_", model.loss)
-    if loss is None or (isinstance(loss, str) and model._trained is not None):
-        return True
-    objective = loss if isinstance(loss, Objective) else Objective(loss)
-    return gives_probabilities(objective.bundle)
 
 
 class XGBClassifier(WithLoss, xgboost.XGBClassifier):
@@ -88,9 +83,9 @@ class XGBClassifier(WithLoss, xgboost.XGBClassifier):
     def fit(self, X: Any, y: Any, *given: Any, **options: Any) -> XGBClassifier:
         """Fit the trees; arguments are those of XGBoost's."""
         options = named(self.parent.fit, 3, self, X, y, *given, **options)
-        labels = labels_of(y, options.get("sample_weight"))
+        labels = labels_of(X, y, options.get("sample_weight"))
         how, code = (self._columns if labels.ndim == 2 else self._classes)(labels)
-        labels, options = coded(y, options, code)
+        labels, options = coded(X, labels, y, options, code, "sample_weight_eval_set")
         self._train(X, labels=labels, options=options, **how)
         return self
 
@@ -99,42 +94,19 @@ class XGBClassifier(WithLoss, xgboost.XGBClassifier):
         check_classification_targets(labels)
         classes = np.unique(labels)
         k = self.n_classes_ = len(classes)
-        if k < 2:
-            raise DataError(
-                "a classifier needs at least 2 classes, but the target holds "
-                f"{k} class: {classes.tolist()}"
-            )
-        default = "binary_cross_entropy" if k == 2 else "cross_entropy"
-        objective = self._objective(default)
+        check_several(classes)
+        objective = self._objective(default_of(k))
         bundle = objective[0].bundle
-        if bundle.task == "regression" or (k > 2 and bundle.task == "binary"):
-            raise ParameterError(
-                f"{bundle.loss!r} is not a loss of {k} classes; use a loss such as "
-                f"{default!r}"
-            )
-
-        def code(labels: NDArray[Any]) -> NDArray[Any]:
-            places = np.searchsorted(classes, labels).clip(0, k - 1)
-            new = labels[classes[places] != labels].tolist()
-            if new:
-                raise DataError(
-                    f"eval_set holds the class {new[0]!r}, which the target lacks; "
-                    f"its classes are {classes.tolist()}"
-                )
-            return places
-
+        check_classes(bundle, k)
         several = k if bundle.task == "multiclass" else None
-        return {"objective": objective, "columns": several, "classes": classes}, code
+        how = {"objective": objective, "columns": several, "classes": classes}
+        return how, encoder(classes)
 
     def _columns(self, labels: NDArray[Any]) -> tuple[dict[str, Any], Code]:
         """Choose the loss of several columns."""
         objective = self._objective("binary_cross_entropy")
         bundle, k = objective[0].bundle, labels.shape[1]
-        if bundle.task == "regression":
-            raise ParameterError(
-                f"{bundle.loss!r} is not a loss of {k} labels; use a loss such as "
-                "'binary_cross_entropy'"
-            )
+        check_labels(bundle, k)
         classes = np.arange(k if bundle.task == "multiclass" else 2)
         self.n_classes_ = len(classes)
         how = {"objective": objective, "columns": k, "classes": classes}
@@ -154,13 +126,18 @@ class XGBClassifier(WithLoss, xgboost.XGBClassifier):
         chosen = (trained.probabilities(z) > 0.5).astype(int)
         return chosen if chosen.ndim == 2 else self.classes_[chosen]
 
-    @available_if(_has_probabilities)  # type: ignore[untyped-decorator]
+    @for_probabilities
     @called_as(xgboost.XGBClassifier.predict_proba)
     def predict_proba(self, X: Any, *given: Any, **options: Any) -> Any:
         """Predict probabilities, shape (n, k)."""
         options = named(_PROBA, 2, self, X, *given, **options)
         p = self.stored.probabilities(self._scores(X, **options))
         return p if p.ndim == 2 else np.column_stack([1 - p, p])
+
+    @for_decisions
+    def decision_function(self, X: Any) -> Any:
+        """Return raw scores, shape (n,) or (n, k), of a loss that only decides."""
+        return self._scores(X)
 
     def load_model(self, fname: Any) -> None:
         """Load a model, the loss that it was trained on, and its classes."""

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
-import numpy as np
 from numpy.typing import NDArray
 
-from lossary.errors import DataError, ParameterError
+from lossary.errors import ParameterError
 from lossary.frameworks.boosting.ranking import listwise
-from lossary.frameworks.boosting.signatures import (
-    called_as,
-    named,
-    with_loss,
-    with_targets,
-)
-from lossary.frameworks.bundle import Array, checked_weight
+from lossary.frameworks.boosting.signatures import called_as, named, with_loss
+from lossary.frameworks.boosting.targets import coded, labels_of, weights_of
+from lossary.frameworks.boosting.tasks import check_regression
+from lossary.frameworks.bundle import Array
 from lossary.frameworks.xgboost.objective import Objective
 from lossary.frameworks.xgboost.stored import Trained
-from lossary.frameworks.xgboost.training import Run, Watch, kept, xgboost
+from lossary.frameworks.xgboost.training import Run, Watch, xgboost
 
 _MODEL: Any = xgboost.XGBModel
 _DEFAULTS = {
@@ -203,6 +199,7 @@ class XGBRegressor(WithLoss, xgboost.XGBRegressor):
 
     Examples
     --------
+    >>> import numpy as np
     >>> rng = np.random.default_rng(0)
     >>> X = rng.normal(size=(200, 2))
     >>> y = rng.poisson(np.exp(X[:, 0]))
@@ -223,14 +220,12 @@ class XGBRegressor(WithLoss, xgboost.XGBRegressor):
         """Fit the trees; arguments are those of XGBoost's."""
         objective = self._objective("squared_error")
         bundle = objective[0].bundle
-        targets = {term.definition.target for _, term in bundle.terms}
-        if bundle.task != "regression" and targets != {"fraction"}:
-            raise ParameterError(
-                f"{bundle.loss!r} is a loss of classes; use XGBClassifier, or a "
-                "loss of a real target such as 'squared_error'"
-            )
+        check_regression(bundle, "XGBClassifier")
         options = named(self.parent.fit, 3, self, X, y, *given, **options)
-        labels, options = coded(y, options, bundle.target)
+        labels = labels_of(X, y, options.get("sample_weight"))
+        labels, options = coded(
+            X, labels, y, options, bundle.target, "sample_weight_eval_set"
+        )
         self._train(X, objective, labels, options)
         return self
 
@@ -241,40 +236,6 @@ class XGBRegressor(WithLoss, xgboost.XGBRegressor):
         raw = options.pop("output_margin", False)
         z = self._scores(X, **options)
         return z if raw else self.stored.response(z)
-
-
-def coded(
-    y: Any, options: dict[str, Any], code: Callable[[NDArray[Any]], NDArray[Any]]
-) -> tuple[NDArray[Any], dict[str, Any]]:
-    """Encode the labels to train on, and those to evaluate on in the options."""
-    labels = code(labels_of(y, options.get("sample_weight")))
-    sets = options.get("eval_set") or []
-    weights = options.get("sample_weight_eval_set") or [None] * len(sets)
-    # XGBoost takes a set for the training set itself if it is the same objects.
-    pairs = [
-        (features, labels if other is y else code(labels_of(other, weight)))
-        for (features, other), weight in zip(sets, weights, strict=True)
-    ]
-    return labels, with_targets(options, pairs)
-
-
-def labels_of(y: Any, weight: Any) -> NDArray[Any]:
-    """Return labels as an array of one column or several, those that count."""
-    if y is None:
-        raise DataError("fit requires y to be passed, but the target y is None")
-    labels = np.asarray(y)
-    labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
-    return kept(labels, weights_of(weight, len(labels)))
-
-
-def weights_of(weight: Any, rows: int) -> Array | None:
-    """Return weights as floats, or say what is wrong with them."""
-    if weight is not None and not np.asarray(weight).any():
-        raise DataError(
-            "sample_weight is zero in every row, so that nothing counts; give some row "
-            "a weight above 0"
-        )
-    return checked_weight(weight, rows)
 
 
 def _booster(model: Any) -> Any:
@@ -314,6 +275,7 @@ class XGBRanker(WithLoss, xgboost.XGBRanker):
 
     Examples
     --------
+    >>> import numpy as np
     >>> rng = np.random.default_rng(0)
     >>> X = rng.integers(0, 5, size=(200, 2))
     >>> relevance = (X[:, 0] > 2).astype(int)

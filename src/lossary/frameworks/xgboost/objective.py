@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lossary.errors import NameLookupError, ParameterError
-from lossary.frameworks.bundle import RESPONSES, Array, Bundle, checked_weight
-from lossary.frameworks.curvature import MODES
+from lossary.errors import NameLookupError
+from lossary.frameworks.boosting.objective import OfLoss
+from lossary.frameworks.bundle import RESPONSES, Array, Bundle
 from lossary.loss import Loss
 from lossary.registry import get
 
@@ -117,7 +117,7 @@ def described(loss: Any) -> tuple[float | None, Loss | None, Builtin | None]:
 
 
 @dataclass(frozen=True)
-class Objective:
+class Objective(OfLoss):
     """A loss as a custom objective of XGBoost 2.1 or newer.
 
     It serves ``xgboost.train(…, obj=Objective(loss))`` and XGBoost's own
@@ -153,26 +153,9 @@ class Objective:
     ([0.0, -1.0], [2.01, 2.01])
     """
 
-    loss: Any
     scale: float | None = None
     damping: float | None = None
     curvature: str | None = None
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "loss", self.bundle.loss)
-        if self.curvature not in (None, *MODES):
-            raise ParameterError(
-                f"curvature must be one of {', '.join(map(repr, MODES))}, got "
-                f"{self.curvature!r}"
-            )
-
-    @cached_property
-    def bundle(self) -> Bundle:
-        """The loss of a raw score, with start, curvature and response."""
-        return Bundle(self.loss)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.loss, self.scale, self.damping, self.curvature)
 
     # -- what XGBoost calls -----------------------------------------------------------
 
@@ -243,27 +226,15 @@ class Objective:
             return labels
         return self.bundle.target(labels, n_classes)
 
-    def start(
-        self,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-        n_classes: int | None = None,
+    def best_score(
+        self, target: NDArray[Any], weight: Array | None, n_classes: int | None
     ) -> Any:
-        """Return the score that training should start from: the best constant.
-
-        Examples
-        --------
-        >>> round(Objective("poisson").start([0.0, 2.0, 4.0]), 4)
-        0.6931
-        """
-        target = self.bundle.target(y, n_classes)
-        weight = checked_weight(sample_weight, len(target))
-        return self.bundle.start(target, weight, n_classes) / self.unit
+        """Return the best constant score for a checked target, in XGBoost's unit."""
+        return super().best_score(target, weight, n_classes) / self.unit
 
     def response(self, scores: ArrayLike) -> Array:
         """Map raw scores to the response scale."""
-        z = np.asarray(scores, dtype=np.float64)
-        return self.bundle.response(self.unit * z)
+        return super().response(self.unit * np.asarray(scores, dtype=np.float64))
 
 
 # A metric whose name begins like one of these XGBoost takes for better when higher.

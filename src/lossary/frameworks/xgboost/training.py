@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from lossary.errors import MissingExtraError, ParameterError
 from lossary.frameworks.boosting.leaves import slopes_of
 from lossary.frameworks.boosting.ranking import Queries
+from lossary.frameworks.boosting.tasks import check_rivals
 from lossary.frameworks.bundle import Array, scale_of
 from lossary.frameworks.curvature import kinked
 from lossary.frameworks.xgboost.objective import (
@@ -132,6 +133,8 @@ class Run:
         self.labels, self.columns, self.ranks = labels, columns, ranks
         self.target = labels if ranks else objective.bundle.target(labels, columns)
         self.weight = self.train_weight = weight
+        _, loss, builtin = described(objective.loss)
+        check_rivals(loss, builtin.options if builtin else {}, params)
         self.own: dict[str, Any] | None = None
         if direct and not ranks:
             self.own = own_of(objective, labels) or self._quantile(objective)
@@ -333,18 +336,3 @@ def single(x: Any) -> Any:
 def queries_of(data: Any) -> Queries:
     """Return the queries of a data set of XGBoost's."""
     return Queries(np.diff(data.get_uint_info("group_ptr")))
-
-
-def kept(labels: NDArray[Any], weight: Array | None) -> NDArray[Any]:
-    """Put a label that counts in place of those of weight 0, which may be anything.
-
-    Examples
-    --------
-    >>> kept(np.array([2.0, np.nan]), np.array([1.0, 0.0])).tolist()
-    [2.0, 2.0]
-    """
-    if weight is None or weight.all():
-        return labels
-    counted = weight > 0
-    return np.where(counted if labels.ndim == 1 else counted[:, None], labels,
-                    labels[counted][0])  # fmt: skip
