@@ -98,6 +98,12 @@ def tweedie_gradient(y: np.ndarray, z: np.ndarray) -> np.ndarray:
     return np.exp(0.7 * z) - y * np.exp(-0.3 * z)
 
 
+def focal_gradient(y: np.ndarray, z: np.ndarray) -> np.ndarray:
+    s = 2 * y - 1
+    p = sigmoid(s * z)  # of the true class
+    return -0.5 * s * (1 - p) ** 2 * ((1 - p) - 2 * p * np.log(p))
+
+
 DOCUMENTED = {
     "squared_error": (lambda y, z: z - y, {}),
     "absolute_error": (lambda y, z: np.sign(z - y), {}),
@@ -122,6 +128,7 @@ DOCUMENTED = {
         {"tweedie_variance_power": 1.3, "variance_power": 1.3},
     ),
     "binary_cross_entropy": (lambda y, z: sigmoid(z) - y, {}),
+    "binary_focal": (focal_gradient, {"focal_alpha": 0.5, "focal_gamma": 2.0}),
     "hinge": (hinge_gradient, {}),
     "squared_hinge": (
         lambda y, z: -2 * (2 * y - 1) * np.maximum(0, 1 - (2 * y - 1) * z),

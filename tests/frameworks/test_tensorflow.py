@@ -230,11 +230,23 @@ REFUSED = {
         lambda: ls.huber(tf.zeros(2), tf.zeros(2), sample_weight=tf.sparse.eye(2)),
         "huber: sample_weight is a SparseTensor; pass tf.sparse.to_dense(x)",
     ),
+    "complex": (
+        lambda: ls.huber(tf.zeros(2), tf.constant([1j, 2.0])),
+        "huber: y_pred is a tensor of complex128, but losses compare real numbers",
+    ),
+    "words": (
+        lambda: ls.huber(tf.constant(["a"]), tf.zeros(1)),
+        "huber: y_true is a tensor of string, but losses compare real numbers",
+    ),
+    "uneven lists": (
+        lambda: ls.huber([[1.0, 2.0], [3.0]], tf.zeros((2, 2))),
+        "huber: y_true is a list of which no tensor of numbers can be made",
+    ),
 }
 
 
 @pytest.mark.parametrize(("act", "sentence"), REFUSED.values(), ids=REFUSED)
-def test_tensors_that_are_not_dense_are_refused(act, sentence):
+def test_what_is_no_dense_tensor_of_numbers_is_refused(act, sentence):
     with pytest.raises(KindError, match=re.escape(sentence)):
         act()
 

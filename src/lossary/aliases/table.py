@@ -348,6 +348,9 @@ _CATBOOST = _of("CatBoost", [
     _row("tweedie", "Tweedie",
          options={"variance_power": _to("power", required=True)}),
     _row("binary_cross_entropy", "Logloss", "CrossEntropy", options=_SCALED),
+    _row("binary_focal", "Focal", factor=0.5,
+         options={"focal_alpha": _only(0.5, instead=_BALANCE, required=True),
+                  "focal_gamma": _to("gamma", required=True)}),
     _row("cross_entropy", "MultiClass"),
 ], prefix="catboost.", reduces="sum")
 # fmt: on

@@ -70,7 +70,12 @@ class _TensorFlow(Library):
     def asarray(self, x: Any, like: Any = None) -> Any:
         if isinstance(x, (tf.RaggedTensor, tf.SparseTensor)):
             raise KindError(f"is a {type(x).__name__}; {_DENSE[type(x)]}")
-        x = tf.convert_to_tensor(x)
+        x = _converted(x)
+        if not (x.dtype.is_floating or x.dtype.is_integer or x.dtype.is_bool):
+            raise KindError(
+                f"is a tensor of {x.dtype.name}, but losses compare real numbers; "
+                "convert it first, as tf.math.real, tf.abs or tf.strings.to_number do"
+            )
         if x.shape.rank is None:
             raise ShapeError(
                 "has an unknown number of axes; declare them, such as "
@@ -172,6 +177,17 @@ class _TensorFlow(Library):
 
         # A variable that it reads by itself would need a gradient of its own.
         return lambda *inputs: items(*map(tf.convert_to_tensor, inputs))
+
+
+def _converted(x: Any) -> Any:
+    """Make a tensor of a list or of another library's array."""
+    try:
+        return tf.convert_to_tensor(x)
+    except (TypeError, ValueError, OverflowError):
+        raise KindError(
+            f"is a {type(x).__name__} of which no tensor of numbers can be made; pass "
+            "a tensor"
+        ) from None
 
 
 LIBRARY = _TensorFlow()

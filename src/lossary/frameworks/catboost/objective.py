@@ -284,6 +284,7 @@ class MultiTargetMetric(Metric, cb.MultiTargetCustomMetric):  # type: ignore[mis
 
 # CatBoost computes a percentage of max(1, |y|).
 _FLOORED = "absolute_percentage_error"
+_FOCAL = "binary_focal"  # of labels alone, and of a positive gamma
 _SEVERAL_TARGETS = {
     "squared_error": "MultiRMSE",
     "binary_cross_entropy": "MultiLogloss",
@@ -307,17 +308,17 @@ def builtin(bundle: Bundle, y: NDArray[Any]) -> str | None:
     if y.ndim == 2 and bundle.task != "multiclass":
         name = _SEVERAL_TARGETS.get(loss.name)
         return "MultiCrossEntropy" if name == "MultiLogloss" and shares else name
-    if loss.name == "binary_focal" and loss.parameters["gamma"] > 0 and not shares:
-        return f"Focal:focal_alpha=0.5;focal_gamma={loss.parameters['gamma']!r}"
     if loss.name == _FLOORED and (abs(y) < 1).any():
+        return None
+    if loss.name == _FOCAL and (shares or not loss.parameters["gamma"]):
         return None
     for row in elsewhere(loss.name):
         if row.library == "CatBoost":
             names = [name.removeprefix("catboost.") for name in row.names]
             options = [
-                f"{theirs}={loss.parameters[option.ours]!r}"
+                f"{theirs}={loss.parameters.get(option.ours, option.default)!r}"
                 for theirs, option in row.options.items()
-                if option.ours
+                if option.ours or option.required
             ]
             name = names[-1] if shares else names[0]
             return ":".join([name, ";".join(options)]) if options else name

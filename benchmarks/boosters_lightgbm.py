@@ -1,6 +1,6 @@
 """LightGBM on our losses beside LightGBM on its own, in one run on one machine.
 
-    python benchmarks/boosters.py [--rows 1000000] [--rounds 8] [--repeats 3]
+    python benchmarks/boosters_lightgbm.py [--rows 1000000] [--rounds 8] [--repeats 3]
 
 What is timed is a round of boosting, from callback to callback, on the same data with
 the same settings and threads. Fits take turns, and medians over all their rounds are
