@@ -191,6 +191,8 @@ class Plan:
             **quiet,
             **self._leaves(X, eval_set),
         }
+        if self.n_classes:  # threads would wait for Python's lock at every row
+            settings["thread_count"] = 1
         if self.classes is not None:  # else CatBoost takes labels for numbers
             settings["class_names"] = self.classes
         self._check_metric(self.params.get("eval_metric"))
