@@ -146,6 +146,17 @@ def test_the_linked_squared_log_error_is_that_of_the_score():
     assert float(score([3.0], [0.7])) == pytest.approx(expected, rel=1e-13)
 
 
+@pytest.mark.parametrize("alpha", [0.0, -2.0, -10.0])
+@pytest.mark.parametrize("seed", range(5))
+def test_of_several_minima_the_best_constant_is_the_one_in_the_bulk(alpha, seed):
+    """A loss that is not convex has a minimum at every far group of rows, too."""
+    rng = np.random.default_rng(seed)
+    bulk = rng.normal(100.0, 10.0, size=90)
+    y = np.concatenate([bulk, 10 * rng.normal(100.0, 10.0, size=10)])
+    loss = ls.general_robust(alpha=alpha, scale=20.0)
+    assert loss.best_constant(y) == pytest.approx(loss.best_constant(bulk), abs=1.0)
+
+
 @pytest.mark.parametrize("name", ls.names())
 def test_the_example_in_its_text_runs(name):
     """Doctest looks at functions and classes; a loss is neither."""

@@ -14,6 +14,9 @@ from lossary.errors import DomainError
 from lossary.expr.graph import apply, symbol
 from lossary.loss import Loss
 
+_PLACES = 33
+"""Quantiles that are tried where a sum may have several minima."""
+
 
 def weighted_mean(y: np.ndarray, w: np.ndarray) -> float:
     """Return Σ w·y / Σ w."""
@@ -78,8 +81,9 @@ def best_scalar(loss: Loss, y_true: Any, sample_weight: Any) -> float:
     """Minimise Σ w·loss(y, c) over a constant c.
 
     Means and quantiles are closed forms; anything else is found by bisection on the
-    sign of the summed gradient, which is right for every loss that falls and then
-    rises in its prediction.
+    sign of the summed gradient, which is right for every sum that falls and then
+    rises. That of a loss that is not convex has a minimum at every far group of rows:
+    there the deepest one is looked for first.
     """
     y, w = counted(loss, y_true, sample_weight)
     if np.isnan(y).any():
@@ -91,7 +95,10 @@ def best_scalar(loss: Loss, y_true: Any, sample_weight: Any) -> float:
         return weighted_quantile(y, w, 0.5)
     if elicits == "tau-quantile" and "tau" in loss.parameters:
         return weighted_quantile(y, w, loss.parameters["tau"])
-    return _bisected(_slope(loss, y, w), *_bracket(loss, y))
+    ends = _bracket(loss, y)
+    if loss.form == "real" and not loss.facts.convex:
+        ends = _valley(loss, y, w)
+    return _bisected(_slope(loss, y, w), *ends)
 
 
 def _slope(loss: Loss, y: np.ndarray, w: np.ndarray) -> Callable[[float], float]:
@@ -110,10 +117,23 @@ def _bracket(loss: Loss, y: np.ndarray) -> tuple[float, float]:
         return 0.0, 1.0
     if loss.form in ("logit", "log") or loss.target.name in ("label", "fraction"):
         return -50.0, 50.0
-    if loss.form == "real" and loss.definition.link == "log1p":
-        y = np.log1p(y)  # the loss of a linked score, not of a prediction
-    low, high = float(y.min()), float(y.max())
+    z = _aimed_at(loss, y)
+    low, high = float(z.min()), float(z.max())
     return (low, high) if low < high else (low - 1.0, high + 1.0)
+
+
+def _aimed_at(loss: Loss, y: np.ndarray) -> np.ndarray:
+    """Return the prediction of each target; that of a linked score is another."""
+    linked = loss.form == "real" and loss.definition.link == "log1p"
+    return np.log1p(y) if linked else y
+
+
+def _valley(loss: Loss, y: np.ndarray, w: np.ndarray) -> tuple[float, float]:
+    """Return the neighbours of the best of some quantiles of the target."""
+    places = np.quantile(_aimed_at(loss, y), np.linspace(0, 1, _PLACES))
+    costs = [np.dot(w, loss(y, np.full_like(y, c), reduction="none")) for c in places]
+    best = int(np.argmin(costs))
+    return float(places[max(best - 1, 0)]), float(places[min(best + 1, _PLACES - 1)])
 
 
 def _bisected(slope: Callable[[float], float], low: float, high: float) -> float:
