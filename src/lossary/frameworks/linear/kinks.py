@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from weakref import WeakKeyDictionary
+
 import numpy as np
 
 from lossary.frameworks.bundle import Array, Bundle
@@ -13,9 +15,20 @@ _REACH = 1e4  # spreads to either side, where the slopes of lines are read off
 _EXACT = 1e-8  # relative
 _WALKS = 6  # each 16 times closer
 
+_LINES: WeakKeyDictionary[Problem, Lines | None] = WeakKeyDictionary()
+
 
 def lines_of(problem: Problem) -> Lines | None:
-    """Return the lines of a loss that is two of them per row, else None."""
+    """Return the lines of a loss that is two of them per row, else None.
+
+    They are looked for once per problem: who chooses a solver asks, and the solver.
+    """
+    if problem not in _LINES:
+        _LINES[problem] = _found_lines(problem)
+    return _LINES[problem]
+
+
+def _found_lines(problem: Problem) -> Lines | None:
     bundle, y = problem.bundle, problem.y
     if bundle.task == "multiclass" or not _bends(bundle):
         return None

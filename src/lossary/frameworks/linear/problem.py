@@ -18,7 +18,7 @@ from lossary.frameworks.bundle import Array, Bundle, Scale
 from lossary.frameworks.linear.design import Design
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # its arrays have no one answer to ==
 class Problem:
     """Mean loss of ``start + spread · A θ``, times a factor, plus a penalty on θ.
 
