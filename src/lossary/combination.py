@@ -57,10 +57,7 @@ class Combination(Conversions):
         if not data:
             return self._bound(options)
         if options.get("reduction") == "none":
-            raise ParameterError(
-                f"{self!r} has no loss per item, since its terms need not have the "
-                "same items; use another reduction, or the terms one by one"
-            )
+            check_per_item(self)
         return sum(factor * loss(*data, **options) for factor, loss in self.terms)
 
     def _bound(self, options: dict[str, Any]) -> Combination:
@@ -225,3 +222,12 @@ def _fixed(loss: Loss, formula: Formula) -> Formula:
 
 def _common(values: list[str]) -> str:
     return values[0] if len(set(values)) == 1 else ""
+
+
+def check_per_item(loss: Any) -> None:
+    """Refuse a weighted sum where a loss per item is asked for."""
+    if isinstance(loss, Combination):
+        raise ParameterError(
+            f"{loss!r} has no loss per item, since its terms need not have the same "
+            "items; use another reduction, or the terms one by one"
+        )

@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from lossary.batch import CHECKS
-from lossary.combination import Combination, terms_of
+from lossary.combination import Combination, check_per_item, terms_of
 from lossary.errors import ParameterError, nearest
 from lossary.expr.untraced import unconverted
 from lossary.frameworks.keras.inputs import tensor
@@ -359,11 +359,8 @@ def _check_options(loss: Any, reduction: str | None, check: str, dtype: Any) -> 
             f"{loss.name}: dtype={dtype!r} is not a floating dtype; pass 'float32' or "
             "'float64', or leave it out for keras.config.floatx()"
         )
-    if reduction in (None, "none") and isinstance(loss, Combination):
-        raise ParameterError(
-            f"{loss!r} has no loss per item, since its terms need not have the same "
-            "items; use another reduction, or the terms one by one"
-        )
+    if reduction in (None, "none"):
+        check_per_item(loss)
 
 
 def _is_floating(dtype: Any) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, cast
 import torch
 
 from lossary.batch import CHECKS
-from lossary.combination import Combination
+from lossary.combination import Combination, check_per_item
 from lossary.errors import ParameterError, nearest
 from lossary.frameworks.torch import forgotten
 from lossary.frameworks.torch.small import plain, small_call
@@ -72,11 +72,8 @@ class Criterion(torch.nn.Module):
         checked_policy(reduction, empty)
         if check not in CHECKS:
             raise ParameterError(f"check must be one of {CHECKS}, got {check!r}")
-        if reduction == "none" and isinstance(self.loss, Combination):
-            raise ParameterError(
-                f"{self.loss!r} has no loss per item, since its terms need not have "
-                "the same items; use another reduction, or the terms one by one"
-            )
+        if reduction == "none":
+            check_per_item(self.loss)
         self.reduction, self.empty, self.check = reduction, empty, check
         self.learning = Learning(self.loss, learn)
         for name, value in self.learning.start().items():
