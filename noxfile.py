@@ -31,7 +31,7 @@ COMPANIONS = {
 not yet ask of an estimator what theirs lack.
 """
 
-NEEDED = ("hypothesis", "joblib", "numba", "pandas", "pytest", "scikit-learn", "scipy")
+NEEDED = ("hypothesis", "joblib", "llvmlite", "pandas", "pytest", "scikit-learn", "scipy")
 
 
 def against(session: nox.Session, booster: str, release: str) -> None:

@@ -1,177 +1,186 @@
-"""Fused kernels beside NumPy, PyTorch and scikit-learn, in one run on one machine.
+"""Fused kernels beside NumPy, PyTorch, JAX, TensorFlow and scikit-learn, in one run.
 
-    python benchmarks/kernels.py [--items 8000000] [--repeats 9]
+    python benchmarks/kernels.py [--quick] [--only cross_entropy] [--peers torch,jax]
 
-The unit is the floor: the time to stream the same memory once. For pointwise losses
-it is ``np.add(a, b, out=c)``; for class scores it is one read and one write,
-``np.add(z, 1, out=g)``. Competitors take turns, and medians are compared, so that
-whatever else the machine does hits all of them.
+The unit is the floor: reading and writing the same bytes once, ``np.add(x, y, out=z)``
+on one thread; beside it stands the same addition split over the threads, the true
+limit. A peer's figure is its time in units of ours; ``~`` says that it lacks the loss
+and was given the formula. Every answer of a peer, value and gradient, is compared with
+ours before it is timed. Competitors take turns, and medians are compared, so that
+whatever else the machine does hits all of them; they have the same number of threads
+(the cores that the process may use: ``taskset -c 0,1``). Results are written as they
+come, under the processor's name.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import re
 import time
-from collections.abc import Callable
-from statistics import median
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
 import numpy as np
+from speed import floors, memory, ours, peers
+from speed.cases import CURVED, VALUE, Case, drawn, others, pointwise, rows
+from speed.results import Results, processor, rows_of, summary
+from speed.targets import LARGE
+from speed.tasks import agree, first_answer, measured
 
-import lossary as ls
-from lossary.kernels import pointwise, rows, threads
+from lossary.kernels import threads
 
-TARGETS = {
-    "squared_error": 1.5,
-    "absolute_error": 1.5,
-    "huber": 1.5,
-    "pinball": 1.5,
-    "hinge": 1.5,
-    "binary_cross_entropy": 3.0,
-    "log_cosh": 3.0,
-    "poisson": 3.0,
-    "binary_focal": 3.0,
-}
+SIZES = (100, 1_000, 10_000, 100_000, 1_000_000, LARGE)
+FEW_SIZES = (10_000, LARGE)
+HUGE, HUGE_SIZE = ("squared_error", "binary_cross_entropy"), 100_000_000
+"""A few losses are measured at one more size, where there is memory for everybody."""
 
-PAUSE = 0.005
-"""Seconds between tasks: OpenMP's threads spin on the cores for a while after work."""
-
-Task = Callable[[], Any]
+QUICK_SIZES = (10_000, 1_000_000)
 
 
-def medians(tasks: dict[str, Task], repeats: int) -> dict[str, float]:
-    """Return the median time of each task in ms, run in turns after a first call."""
-    times: dict[str, list[float]] = {name: [] for name in tasks}
-    for task in tasks.values():
-        task()
-    for _ in range(repeats):
-        for name, task in tasks.items():
-            time.sleep(PAUSE)
-            start = time.perf_counter()
-            task()
-            times[name].append(time.perf_counter() - start)
-    return {name: 1e3 * median(found) for name, found in times.items()}
+def _roomy() -> bool:
+    try:
+        found = re.search(r"MemAvailable:\s*(\d+)", Path("/proc/meminfo").read_text())
+    except OSError:
+        return False
+    return found is not None and int(found[1]) * 1024 > 120 * HUGE_SIZE
 
 
-def line(name: str, ms: float, ratio: float, target: str, met: bool) -> None:
-    mark = "" if met else "  missed"
-    print(f"{name:44}{ms:10.2f} ms{ratio:9.2f}x   {target}{mark}")
+def pointwise_cases(sizes: tuple[int, ...] | None) -> Iterator[tuple[Case, int]]:
+    """Yield every pointwise loss: all sizes in float32, few of the rest."""
+    for dtype, what, usual in (
+        ("float32", VALUE, SIZES),
+        ("float32", CURVED, FEW_SIZES),
+        ("float64", VALUE, FEW_SIZES),
+        ("float64", CURVED, FEW_SIZES),
+    ):
+        for case in pointwise(dtype, what):
+            for size in sizes or usual:
+                yield case, size
+            if not sizes and usual is SIZES and case.name in HUGE and _roomy():
+                yield case, HUGE_SIZE
 
 
-def floor_lines(found: dict[str, float], limits: dict[str, float]) -> None:
-    floor = found["floor"]
-    for name, limit in limits.items():
-        ratio = found[name] / floor
-        line(name, found[name], ratio, f"<= {limit}x the floor", ratio <= limit)
+def rows_cases(sizes: tuple[int, ...] | None) -> Iterator[tuple[Case, int]]:
+    """Yield class losses."""
+    for dtype, what in (
+        ("float32", VALUE), ("float32", CURVED), ("float64", VALUE),
+    ):  # fmt: skip
+        for case in rows(dtype, what):
+            for size in sizes or FEW_SIZES:
+                yield case, size
 
 
-def peer_line(found: dict[str, float], ours: str, peer: str, times: float) -> None:
-    ratio = found[peer] / found[ours]
-    line(peer, found[peer], ratio, f">= {times}x slower than ours", ratio >= times)
+def others_cases(sizes: tuple[int, ...] | None) -> Iterator[tuple[Case, int]]:
+    """Yield losses of images, and of embeddings: there a batch is 2048 at most."""
+    for dtype in ("float32", "float64"):
+        for case in others(dtype):
+            for size in sizes or (LARGE,):
+                pairs = case.loss.structure.name == "pairwise"
+                yield case, min(size, 2048 * case.shape[0]) if pairs else size
 
 
-def torch_task(forward: Callable[[Any], Any], z: np.ndarray) -> Task:
-    import torch
-
-    leaf = torch.from_numpy(z).requires_grad_()
-
-    def run() -> None:
-        leaf.grad = None
-        forward(leaf).backward()
-
-    return run
+SECTIONS = {"pointwise": pointwise_cases, "rows": rows_cases, "others": others_cases}
 
 
-def pointwise_lines(items: int, repeats: int) -> None:
-    """Print value + gradient of each loss, and the peers on logistic loss."""
-    rng = np.random.default_rng(0)
-    z = rng.normal(0, 3, items).astype(np.float32)
-    real = rng.normal(0, 3, items).astype(np.float32)
-    label = (real > 0).astype(np.float32)
-    out, scale = np.empty_like(z), 1 / items
-    tasks: dict[str, Task] = {"floor": lambda: np.add(real, z, out=out)}
-    given = {"label": label, "fraction": label, "count": abs(real).round()}
-    for name in TARGETS:
-        loss = ls.get(name)
-        y = given.get(loss.target.name, real)
-        tasks[name] = _bound(loss, y, z, scale, out)
-    found = medians(tasks, repeats)
-    print(f"value + gradient, {items:,} float32; floor {found['floor']:.2f} ms")
-    floor_lines(found, TARGETS)
-    peers = _logistic_peers(label, z)
-    ours = "binary_cross_entropy"
-    found = medians({ours: tasks[ours], **peers}, max(3, repeats // 3))
-    print(f"\nlogistic loss, value + gradient; ours {found[ours]:.2f} ms")
-    peer_line(found, ours, "PyTorch, forward + backward", 3)
-    peer_line(found, ours, "sklearn._loss, loss_gradient", 10)
+def measure(case: Case, names: list[str], results: Results, budget: float) -> None:
+    """Measure one case at its size, and keep what was found."""
+    y, z = drawn(case)
+    first = {"lossary": ours.loaded(replace(case, items=0))}
+    mine = ours.task(case, y, z)
+    _, answer = first_answer(mine)
+    competitors = {"lossary": mine, **floors.tasks(case)}
+    for name, task in peers.tasks(names, case, y, z, threads.count()).items():
+        try:
+            first[name], theirs = first_answer(task)
+        except Exception as error:
+            results.say(f"{case.name}: {name} fails: {str(error).splitlines()[0]:.90}")
+            continue
+        if agree(answer, theirs, case.dtype):
+            competitors[name] = task
+        else:
+            results.say(f"{case.name}: {name} answers otherwise; it is not timed")
+    seconds = measured(competitors, budget)
+    written = {name: task.written for name, task in competitors.items()}
+    found = rows_of(case, seconds, written, first)
+    results.add(found)
+    results.show(found)
 
 
-def _bound(
-    loss: Any, y: np.ndarray, z: np.ndarray, scale: float, out: np.ndarray
-) -> Task:
-    return lambda: pointwise.value_and_grad(
-        loss.formula, loss.params, y, z, scale=scale, out=out
-    )
+def show_memory(names: list[str], results: Results, items: int) -> None:
+    """Print the peak memory of each competitor, in gradients."""
+    results.say(f"\nPeak memory beyond the inputs, {items:,} float32, in gradients")
+    number = threads.count()
+    for name in memory.CASES:
+        case = memory.case_named(name).at(1_000)
+        data, who = drawn(case), [("lossary",)]
+        for peer in names:
+            who += [(task, peer) for task in peers.tasks([peer], case, *data, number)]
+        for competitor in who:
+            found = memory.measured(name, items, number, *competitor)
+            results.say(f"  {name:32}{competitor[0]:18}{found / (4 * items):8.2f}")
 
 
-def _logistic_peers(label: np.ndarray, z: np.ndarray) -> dict[str, Task]:
-    import torch
-    from sklearn._loss import HalfBinomialLoss
-
-    y = torch.from_numpy(label)
-    functional = torch.nn.functional
-    halved = HalfBinomialLoss()
-    value, slope = np.empty_like(z), np.empty_like(z)
-    return {
-        "PyTorch, forward + backward": torch_task(
-            lambda leaf: functional.binary_cross_entropy_with_logits(leaf, y), z
-        ),
-        "sklearn._loss, loss_gradient": lambda: halved.loss_gradient(
-            label, z, loss_out=value, gradient_out=slope, n_threads=threads.count()
-        ),
-    }
-
-
-def rows_lines(count: int, classes: int, repeats: int, limit: float | None) -> None:
-    """Print softmax cross-entropy, its floor and PyTorch."""
-    import torch
-
-    rng = np.random.default_rng(0)
-    z = rng.normal(0, 3, (count, classes)).astype(np.float32)
-    labels = rng.integers(0, classes, count)
-    y, out = torch.from_numpy(labels), np.empty_like(z)
-    ours, peer = f"cross_entropy {count} x {classes}", "PyTorch, forward + backward"
-    found = medians(
-        {
-            "floor": lambda: np.add(z, np.float32(1), out=out),
-            ours: lambda: rows.value_and_grad(
-                ls.cross_entropy.formula, (), labels, z, scale=1 / count, out=out
-            ),
-            peer: torch_task(
-                lambda leaf: torch.nn.functional.cross_entropy(leaf, y), z
-            ),
-        },
-        repeats,
-    )
-    print(f"\nsoftmax cross-entropy; floor {found['floor']:.2f} ms")
-    if limit is None:
-        line(ours, found[ours], found[ours] / found["floor"], "", True)
-        line(peer, found[peer], found[peer] / found[ours], "slower than ours", True)
-    else:
-        floor_lines(found, {ours: limit})
-        peer_line(found, ours, peer, 3)
+def arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="two sizes, no memory")
+    parser.add_argument("--sizes", default="", help="numbers of items, by commas")
+    parser.add_argument("--only", default="", help="losses whose name has this in it")
+    parser.add_argument("--sections", default=",".join([*SECTIONS, "memory"]))
+    parser.add_argument("--dtypes", default="float32,float64")
+    parser.add_argument("--peers", default=",".join(peers.PEERS), help="or none: ''")
+    parser.add_argument("--budget", type=float, default=1.0, help="seconds a line")
+    here = Path(__file__).parent
+    parser.add_argument("--results", type=Path, default=here / "results")
+    return parser.parse_args()
 
 
 def main() -> None:
     """Print all ratios; a missed target is marked, and is not an error."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--items", type=int, default=8_000_000)
-    parser.add_argument("--repeats", type=int, default=9)
-    options = parser.parse_args()
-    print(f"NumPy {np.__version__}, {threads.count()} threads")
-    pointwise_lines(options.items, options.repeats)
-    rows_lines(8192, 1000, options.repeats, 2.0)
-    rows_lines(options.items // 10, 10, max(3, options.repeats // 3), None)
+    options = arguments()
+    warnings.simplefilter("ignore")
+    start = time.monotonic()
+    names = peers.installed([x for x in options.peers.split(",") if x])
+    sizes: Any = tuple(int(float(x)) for x in options.sizes.split(",") if x)
+    sizes = sizes or (QUICK_SIZES if options.quick else None)
+    results = Results(options.results)
+    results.say(f"{processor()}, {threads.count()} threads, NumPy {np.__version__}")
+    results.say(peers.versions(names))
+    wanted = options.sections.split(",")
+    heading = ""
+    for section in (name for name in SECTIONS if name in wanted):
+        for case, size in SECTIONS[section](sizes):
+            if options.only not in case.name or case.dtype not in options.dtypes:
+                continue
+            if heading != (heading := f"{section}: {case.what}, {case.dtype}"):
+                results.say(f"\n{heading}")
+            try:
+                measure(case.at(size), names, results, options.budget)
+            except Exception as error:  # the others are worth their time
+                results.missed.append(f"{case.name}, {case.dtype}, {size:,}: {error!r}")
+                results.say(results.missed[-1])
+    if "memory" in wanted and not options.quick and memory.available():
+        show_memory(names, results, LARGE)
+    summary(results)
+    draw(results)
+    results.say(f"\n{time.monotonic() - start:.0f} s")
+
+
+def draw(results: Results) -> None:
+    """Write pictures where Altair is installed."""
+    try:
+        from speed import plots
+    except ImportError:
+        results.say("No pictures: they need lossary[compare]")
+        return
+    for path in plots.draw(results.rows, results.folder, results.text.stem):
+        results.say(f"Written: {path.name}")
 
 
 if __name__ == "__main__":

@@ -181,7 +181,7 @@ def test_help_is_instant_and_loads_nothing_heavy() -> None:
     )
     assert "compare" in run.stdout
     loaded = run.stdout.splitlines()[-1]
-    for heavy in ("scipy", "sklearn", "pandas", "lightgbm", "altair", "numba"):
+    for heavy in ("scipy", "sklearn", "pandas", "lightgbm", "altair", "llvmlite"):
         assert f"'{heavy}'" not in loaded
 
 

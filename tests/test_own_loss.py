@@ -143,7 +143,7 @@ def test_it_is_served_by_a_compiled_kernel(loss, dtype, monkeypatch):
     from lossary import kernels
 
     if not kernels.available():
-        pytest.skip("Numba is not installed")
+        pytest.skip("llvmlite is not installed")
     rng = np.random.default_rng(0)
     y, z = rng.normal(size=(2, 3000)).astype(dtype)
     expected = loss.value_and_grad(y, z)

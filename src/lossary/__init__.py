@@ -24,13 +24,15 @@ from lossary.structures.pointwise import pointwise
 from lossary.structures.rowwise import rowwise
 
 if TYPE_CHECKING:
+    from lossary.projection.cross_entropy import linear_cross_entropy
     from lossary.workbench.choose import choose
     from lossary.workbench.compare import compare
 
 _LOSSES = registry()
-_WORKBENCH = {
+_LATER = {
     "choose": "lossary.workbench.choose",
     "compare": "lossary.workbench.compare",
+    "linear_cross_entropy": "lossary.projection.cross_entropy",
 }
 
 __all__ = [
@@ -42,6 +44,7 @@ __all__ = [
     "choose",
     "compare",
     "get",
+    "linear_cross_entropy",
     "names",
     "ops",
     "overlap",
@@ -55,8 +58,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _LOSSES:
         return _LOSSES[name]
-    if name in _WORKBENCH:  # the workbench loads SciPy and more: only when asked for
-        return getattr(importlib.import_module(_WORKBENCH[name]), name)
+    if name in _LATER:  # the workbench loads SciPy and more: only when asked for
+        return getattr(importlib.import_module(_LATER[name]), name)
     raise AttributeError(f"lossary has no {name!r}; {nearest(name, __all__)}")
 
 

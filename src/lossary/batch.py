@@ -21,7 +21,7 @@ from lossary.errors import (
     some_rows,
 )
 from lossary.kinds import Interval, Kind
-from lossary.reduction import Counting
+from lossary.reduction import IN_ONE_PASS, Counting
 from lossary.shapes import Signature, leading, paired
 
 if TYPE_CHECKING:
@@ -74,6 +74,17 @@ class Batch:
         return self.lib.cast(x, self.dtype)
 
 
+@dataclass(slots=True)
+class Options:
+    """How a call weighs, reduces and checks: its arguments of these names."""
+
+    sample_weight: Any
+    mask: Any
+    reduction: str
+    empty: str
+    check: str
+
+
 def prepare(
     loss: Loss,
     y_true: Any,
@@ -81,13 +92,13 @@ def prepare(
     sample_weight: Any = None,
     mask: Any = None,
     check: str = "raise",
-    one_pass: bool = False,
+    reduction: str = "none",
     beside: tuple[Any, ...] = (),
 ) -> Batch:
     """Check and convert the arrays of one call.
 
-    With `one_pass` a compiled kernel may compute the call; then the values are
-    checked by that kernel, where it can, in the same pass.
+    If all that is wanted are sums, a compiled kernel may compute the call; then the
+    values are checked by that kernel, where it can, in the same pass.
     """
     if check not in CHECKS:
         raise ParameterError(f"check must be one of {CHECKS}, got {check!r}")
@@ -106,8 +117,9 @@ def prepare(
         )  # fmt: skip
         sizes = structure.count_shape(lib.sizes(y), lib.sizes(z))
     dtype, y, z = _same_float(lib, y, z, structure.indexed(signature))
-    counting = _counting(loss.name, lib, z, shape, sizes, sample_weight, mask, check)
-    kernel = structure.kernel_for(loss) if one_pass and dtype == z.dtype else None
+    counting = counting_of(loss.name, lib, z, shape, sizes, sample_weight, mask, check)
+    once = reduction in IN_ONE_PASS and dtype == z.dtype
+    kernel = structure.kernel_for(loss) if once else None
     compiled = kernel is not None and lib.compiled(kernel, loss.formula, y, z, counting)
     batch = Batch(lib, y, z, dtype, counting, signature, compiled)
     if beside:
@@ -176,7 +188,7 @@ def _beside(
     return tuple(found)
 
 
-def _counting(
+def counting_of(
     name: str,
     lib: Library,
     z: Any,
@@ -186,6 +198,7 @@ def _counting(
     mask: Any,
     check: str,
 ) -> Counting:
+    """Say which rows of a shape count, and how much; `z` lends library and dtype."""
     if sample_weight is None and mask is None:
         return Counting(lib, shape)
     weight = keep = None

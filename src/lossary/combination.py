@@ -171,11 +171,17 @@ def combine(terms: Sequence[Term]) -> Loss | Combination:
         loss.structure == first.structure
         and loss.form == first.form
         and loss.definition.target == first.definition.target
+        and _is_its_formula(loss)
         for _, loss in checked
     )
-    if alike and first.structure.name != "overlap":
-        return _merged(checked)
-    return Combination(tuple(checked))
+    return _merged(checked) if alike else Combination(tuple(checked))
+
+
+def _is_its_formula(loss: Loss) -> bool:
+    """Say whether no parameter of the structure, which no formula sees, is in use."""
+    forms = loss.definition.forms.values()
+    seen = {name for formula in forms for name in formula.params}
+    return not any(v for name, v in loss.parameters.items() if name not in seen)
 
 
 def _merged(terms: Sequence[Term]) -> Loss:

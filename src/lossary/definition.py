@@ -48,6 +48,9 @@ class Structure(Protocol):
     def value(self, loss: Loss, batch: Batch, reduction: str, empty: str) -> Any:
         """Return the reduced loss."""
 
+    def plain(self, loss: Loss) -> Any:
+        """Return the commonest call of a loss made ready, or None."""
+
     def kernel_for(self, loss: Loss) -> str | None:
         """Name the kernel that computes a loss in one pass, where there is one."""
 
@@ -107,6 +110,17 @@ class Definition:
     doc: str = ""
     family: str = ""
     module: str = ""
+
+    def form(self, option: str, value: Any) -> str:
+        """Return the form that the value of an option picks."""
+        wanted = FORM_OPTIONS[option].get(value, ())
+        for form in self.forms:
+            if form in wanted:
+                return form
+        raise ParameterError(
+            f"{self.name} cannot take {option}={value!r}; it takes predictions as "
+            + " or ".join(self.forms)
+        )
 
     def __hash__(self) -> int:
         return hash((self.name, self.family, tuple(self.forms)))

@@ -63,9 +63,15 @@ def of(loss: Loss) -> Facts:
         convex=all(_rises(loss, line) for line in _lines(loss, 1e2)),
         gradient_bound=_bound(loss),
         symmetric=_symmetric(loss),
-        elicits=loss.definition.elicits,
+        elicits=_elicits(loss),
         link=loss.definition.link,
     )
+
+
+def _elicits(loss: Loss) -> str:
+    functional = loss.definition.elicits
+    smoothed = functional and loss.parameters.get("label_smoothing")
+    return f"{functional}, after label smoothing" if smoothed else functional
 
 
 # -- lines through the space of predictions -------------------------------------------
@@ -184,6 +190,9 @@ def _rises(loss: Loss, line: Line) -> bool:
 def _bound(loss: Loss) -> float | None:
     if loss.structure.name in ("overlap", "pairwise"):
         return None
+    if "label_smoothing" in loss.parameters:
+        # Of many classes each gets a vanishing part of it: the bound is the same.
+        loss = loss.bind(label_smoothing=0.0)
     bound = max(_steepest(loss, line) for line in _lines(loss, 1e6))
     further = max(_steepest(loss, line) for line in _lines(loss, 1e12))
     return bound if further <= bound * (1 + 1e-6) else math.inf

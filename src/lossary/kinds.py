@@ -69,7 +69,7 @@ class Kind:
         if self.excluded is not None:
             bad |= values == self.excluded
         if self.whole:
-            bad |= values != np.floor(values)
+            bad |= (values != np.floor(values)) & (values == values)
         return bad
 
     @property

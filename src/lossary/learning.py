@@ -155,13 +155,15 @@ _OBJECTIVES: Table[Loss] = Table(_shifted)
 def _raw(value: float, interval: Interval) -> float:
     """Return the unconstrained number of a value inside an interval."""
     low, high = interval
+    if math.isinf(low):  # the whole line
+        return value
     if math.isinf(high):
         return math.log(value - low)
     return math.log(value - low) - math.log(high - value)
 
 
 def _inside(raw: Any, interval: Interval) -> Any:
-    """Map the whole line into an interval: by exp, or by the sigmoid."""
+    """Map the whole line into an interval: by exp, by the sigmoid, or as it is."""
     formula = _INSIDE.of(*interval)
     lib = library_of(raw)
     if lib.itemsize(raw.dtype) < 4:  # half precision cannot hold the log-partition
@@ -171,6 +173,8 @@ def _inside(raw: Any, interval: Interval) -> Any:
 
 def _bounded(low: float, high: float) -> Formula:
     z = symbol("z")
+    if math.isinf(low):
+        return Formula(z, ("y", "z"))
     grown = apply("exp", z) if math.isinf(high) else (high - low) * apply("sigmoid", z)
     return Formula(low + grown, ("y", "z"))
 

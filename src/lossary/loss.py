@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from lossary.arrays import library, library_of
-from lossary.batch import prepare
+from lossary.batch import Options, prepare
 from lossary.conversions import Conversions
 from lossary.definition import FORM_OPTIONS, Definition, Structure, option_of
 from lossary.errors import ParameterError, nearest
 from lossary.expr.formula import Formula
 from lossary.expr.untraced import constant, lazy, unconverted
 from lossary.kinds import Kind, kind
-from lossary.reduction import IN_ONE_PASS, Sums, checked_policy
+from lossary.reduction import Sums, checked_policy
 
 if TYPE_CHECKING:
     from lossary.facts import Facts
@@ -97,8 +97,12 @@ class Loss(Conversions):
     @lazy
     def params(self) -> tuple[float, ...]:
         """The values of the formula's parameters, in the formula's order."""
-        values = self.parameters
-        return tuple(values[p] for p in self.formula.params)
+        return tuple(map(self.parameters.__getitem__, self.formula.params))
+
+    @lazy
+    def plain(self) -> Any:
+        """The commonest call made ready, where the structure has such a way."""
+        return self.structure.plain(self)
 
     @lazy
     def prediction(self) -> Kind:
@@ -109,6 +113,9 @@ class Loss(Conversions):
     def target(self) -> Kind:
         """The kind of the target."""
         return kind(self.definition.target)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Loss, (self.definition, self.form, self.values, self.read)
 
     def __repr__(self) -> str:
         given = [
@@ -135,7 +142,7 @@ class Loss(Conversions):
                 param = self.definition.params[name]
                 values[name] = param.checked(name, value, self.name)
             elif name in FORM_OPTIONS:
-                form = self._form(name, value)
+                form = self.definition.form(name, value)
             else:
                 known = [*values, *self.form_options()]
                 raise ParameterError(
@@ -185,16 +192,6 @@ class Loss(Conversions):
         forms = self.definition.forms
         return sorted({option_of(f) for f in forms if len(forms) > 1})
 
-    def _form(self, option: str, value: Any) -> str:
-        wanted = FORM_OPTIONS[option].get(value, ())
-        for form in self.definition.forms:
-            if form in wanted:
-                return form
-        raise ParameterError(
-            f"{self.name} cannot take {option}={value!r}; it takes predictions as "
-            + " or ".join(self.definition.forms)
-        )
-
     def __call__(
         self,
         *data: Any,
@@ -210,11 +207,9 @@ class Loss(Conversions):
         A parameter may be an array of the data's library, with one value or one per
         item: gradients flow to it.
         """
-        if "y_true" in options or "y_pred" in options:
-            data = (
-                *data,
-                *(options.pop(k) for k in ("y_true", "y_pred") if k in options),
-            )
+        if options:
+            named = [options.pop(k) for k in ("y_true", "y_pred") if k in options]
+            data = (*data, *named)
         if not data:
             return self.bind(**options)
         if len(data) != 2:
@@ -224,13 +219,21 @@ class Loss(Conversions):
             )
         loss, beside = self._given(options) if options else (self, ())
         checked_policy(reduction, empty)
+        how = Options(sample_weight, mask, reduction, empty, check)
+        small = None if beside else library_of(*data).small(loss, "value", *data, how)
+        if small is not None:
+            return small
         if type(data[1]).__module__.startswith("ibis."):
             tables = importlib.import_module("lossary.emit.ibis")
             return tables.column(loss, *data, sample_weight, mask, reduction)
-        once = reduction in IN_ONE_PASS
-        batch = prepare(loss, *data, sample_weight, mask, check, once, beside)
+        return loss.in_full(*data, how, beside)
+
+    def in_full(self, y: Any, z: Any, how: Options, beside: tuple[Any, ...]) -> Any:
+        """Compute a call with all that it may need, however small it is."""
+        given = how.sample_weight, how.mask, how.check, how.reduction, beside
+        batch = prepare(self, y, z, *given)
         with batch.lib.quiet():
-            return loss.structure.value(loss, batch, reduction, empty)
+            return self.structure.value(self, batch, how.reduction, how.empty)
 
     def value_and_grad(
         self,
@@ -246,9 +249,8 @@ class Loss(Conversions):
     ) -> tuple[Any, Any]:
         """Return the reduced value and its gradient in the prediction, in one pass.
 
-        Parameters are those of a call. `out` is an array for the gradient (NumPy,
-        contiguous): fresh memory costs as much as the computation at millions of
-        items.
+        Parameters are those of a call. `out` is a contiguous array for the gradient
+        (NumPy): at millions of items fresh memory costs as much as the computation.
 
         Examples
         --------
@@ -258,8 +260,14 @@ class Loss(Conversions):
         (1.0, array([1., 1.]))
         """
         checked_policy(reduction, empty)
-        once = reduction in IN_ONE_PASS
-        batch = prepare(self, y_true, y_pred, sample_weight, mask, check, once)
+        if out is None:
+            how = Options(sample_weight, mask, reduction, empty, check)
+            lib = library_of(y_true, y_pred)
+            small = lib.small(self, "value_and_grad", y_true, y_pred, how)
+            if small is not None:
+                value, gradient = small
+                return value, gradient
+        batch = prepare(self, y_true, y_pred, sample_weight, mask, check, reduction)
         with batch.lib.quiet():
             return self.structure.value_and_grad(self, batch, reduction, empty, out)
 
@@ -302,8 +310,8 @@ class Loss(Conversions):
         """
         checked_policy(reduction, "nan")
         loss, beside = self._given(options) if options else (self, ())
-        once = reduction in IN_ONE_PASS
-        batch = prepare(loss, y_true, y_pred, sample_weight, mask, check, once, beside)
+        given = sample_weight, mask, check, reduction, beside
+        batch = prepare(loss, y_true, y_pred, *given)
         with batch.lib.quiet():
             result: Sums = self.structure.sums(loss, batch, reduction)
         return result

@@ -38,7 +38,7 @@ def names(*, family: str | None = None) -> list[str]:
     --------
     >>> import lossary as ls
     >>> ls.names(family="segmentation")
-    ['dice']
+    ['dice', 'focal_tversky', 'jaccard', 'tversky']
     """
     if family is not None and family not in families():
         raise NameLookupError(

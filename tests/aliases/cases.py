@@ -70,6 +70,7 @@ def data(name: str, row: Row, loss: Any) -> tuple[np.ndarray, np.ndarray]:
 OTHER = {
     **{"delta": 2.5, "beta": 2.5, "alpha": 0.3, "quantile": 0.3, "gamma": 1.5},
     **{"from_logits": True, "log_input": False, "epsilon": 0.4},
+    "label_smoothing": 0.1,
 }
 
 

@@ -55,7 +55,9 @@ def test_get_knows(name: str, options: dict[str, Any], meaning: str) -> None:
         ("torch.nn.KLDivLoss", {}, ParameterError, "reduction='batchmean'"),
         ("torch.nn.BCEWithLogitsLoss", {"pos_weight": np.ones(3)}, ParameterError,
          "got pos_weight=array.*sample_weight"),
-        ("torch.nn.CrossEntropyLoss", {"label_smoothing": 0.1}, ParameterError,
+        ("torch.nn.CrossEntropyLoss", {"label_smoothing": 1}, ParameterError,
+         "label_smoothing must be a number at least 0 and less than 1"),
+        ("keras.losses.BinaryCrossentropy", {"label_smoothing": 0.1}, ParameterError,
          "smooth the targets"),
         ("catboost.Huber", {}, ParameterError, "no default of delta"),
         ("mse", {"tau": 0.1}, ParameterError, "no parameter 'tau'"),
@@ -99,4 +101,4 @@ def test_every_listed_name_is_understood() -> None:
 
 def test_names_is_still_the_function_after_a_look_up() -> None:
     ls.get("mse")
-    assert ls.names(family="segmentation") == ["dice"]
+    assert "dice" in ls.names(family="segmentation")

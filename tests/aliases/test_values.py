@@ -126,8 +126,9 @@ WEIGHTED = [
     if (row.library == "Keras" and name.rpartition(".")[2][0].isupper())
     or peer(name) == "sklearn.metrics."
     or (".functional." in name and "weight" in row.options)
-    # Torch weights classes there, not rows; Keras weights the one Dice of a batch.
-    if (row.library, row.loss) not in (("PyTorch", "cross_entropy"), ("Keras", "dice"))
+    # Torch weights classes there, not rows; Keras weights the one overlap of a batch.
+    if (row.library, row.loss) != ("PyTorch", "cross_entropy")
+    if (row.library, row.loss) not in (("Keras", "dice"), ("Keras", "tversky"))
     if "multilabel" not in name
 ]
 

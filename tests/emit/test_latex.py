@@ -166,6 +166,7 @@ def draws(count: int = 12) -> list[dict[str, float]]:
             **{n: rng.uniform(0.1, 0.9) for n in ("delta", "tau", "smooth", "gamma")},
             **{n: rng.uniform(0.1, 0.9) for n in ("alpha", "scale")},
             "power": rng.uniform(1.1, 1.9),
+            "beta": rng.uniform(0.1, 0.9),
         }
         for _ in range(count)
     ]

@@ -44,13 +44,18 @@ BUILT_IN = [
     ("SquaredHinge", {}, label, real),
     ("CategoricalCrossentropy", {"from_logits": True}, one_hot, real),
     ("CategoricalCrossentropy", {}, one_hot, simplex),
+    ("CategoricalCrossentropy", {"label_smoothing": 0.1}, one_hot, simplex),
     ("CategoricalFocalCrossentropy", {"from_logits": True}, one_hot, real),
     ("SparseCategoricalCrossentropy", {"from_logits": True}, number, real),
     ("SparseCategoricalCrossentropy", {"from_logits": True}, column, real),
     ("SparseCategoricalCrossentropy", {}, number, simplex),
     ("KLDivergence", {}, simplex, simplex),
     ("Dice", {}, label, probability),
+    ("Tversky", {"alpha": 0.3, "beta": 0.7}, label, probability),
 ]
+OF_BATCHES = ("Dice", "Tversky")
+"""Losses that Keras weighs as the one number of a batch."""
+
 REDUCTIONS = ("sum_over_batch_size", "mean", "mean_with_sample_weight", "sum", None)
 
 
@@ -87,7 +92,7 @@ def numbers_of_the_built_in_losses() -> None:
     shape = (N, STEPS, CLASSES)
     for name, options, target, prediction in BUILT_IN:
         how = [("sum", (None, None))]
-        if name != "Dice":  # which weighs the one number of a batch
+        if name not in OF_BATCHES:
             how += [("mean", weights_and_masks(shape)[-1])]
         compare(name, options, target(shape), prediction(shape), how)
 

@@ -7,8 +7,7 @@ import torch
 from laws.cases import VARIANTS, random
 from torch.autograd import gradcheck, gradgradcheck
 
-from lossary.arrays import fused
-from lossary.frameworks.torch import small
+from lossary.arrays import fused, standard
 
 every_loss = pytest.mark.parametrize("loss", VARIANTS, ids=repr)
 
@@ -29,7 +28,7 @@ def node(monkeypatch):
     """Steer all calls to one path, and say which autograd function it ends in."""
 
     def steer(path):
-        monkeypatch.setattr(small, "SMALL", 1 << 12 if path == "small" else 0)
+        monkeypatch.setattr(standard, "SMALL", 1 << 11 if path == "small" else 0)
         from_items = 1 if path == "fused" else 1 << 60
         monkeypatch.setattr(fused, "LOADED_FROM", from_items)
         monkeypatch.setattr(fused, "COMPILED_FROM", from_items)
@@ -62,7 +61,11 @@ def test_module_by_operations_of_pytorch(loss, node):
     check(lambda scores: criterion(scores, y), z)
 
 
-FUSED = [v for v in VARIANTS if v.structure.kernel_for(v) is not None]
+FUSED = [
+    v
+    for v in VARIANTS
+    if v.structure.kernel_for(v) is not None and v.structure.name != "overlap"
+]
 
 
 @pytest.mark.parametrize("loss", FUSED, ids=repr)

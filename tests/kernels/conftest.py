@@ -8,7 +8,7 @@ from importlib.util import find_spec
 
 import pytest
 
-collect_ignore_glob = [] if find_spec("numba") else ["test_*.py"]
+collect_ignore_glob = [] if find_spec("llvmlite") else ["test_*.py"]
 
 
 @pytest.fixture(scope="session", autouse=True)

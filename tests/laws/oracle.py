@@ -78,10 +78,12 @@ def beside(loss: Loss, node: Node, y: float, z: float, dtype: str) -> list[Any]:
 def _row(loss: Loss, y: Any, z: np.ndarray) -> tuple[Any, list[Any], list[Any]]:
     """Differentiate Σ_k f(y_k, u_k(z)) by the chain rule, class by class."""
     K, mp, f = len(z), M.mp, loss.formula
-    target = np.eye(K)[y] if by_labels(loss) else y
+    rate = mp.mpf(loss.parameters.get("label_smoothing", 0.0))
+    given = np.eye(K)[y] if by_labels(loss) else y
+    target = [(1 - rate) * mp.mpf(float(t)) + rate / K for t in given]
     if loss.form == "class_probability":
         terms = [
-            [at(loss, n, y=float(target[k]), z=float(z[k]))
+            [at(loss, n, y=target[k], z=float(z[k]))
              for n in (f.value, f.gradient, f.curvature)]
             for k in range(K)
         ]  # fmt: skip
@@ -93,7 +95,7 @@ def _row(loss: Loss, y: Any, z: np.ndarray) -> tuple[Any, list[Any], list[Any]]:
             continue
         others = sum(e[j] for j in range(K) if j != k)
         u = mp.mpf(float(z[k])) - mp.log(others) if e[k] else -M.inf
-        v, a, c = (at(loss, n, y=float(target[k]), z=u)
+        v, a, c = (at(loss, n, y=target[k], z=u)
                    for n in (f.value, f.gradient, f.curvature))  # fmt: skip
         value += v
         for j in range(K):
@@ -112,6 +114,7 @@ def _pairs(loss: Loss, y: np.ndarray, z: np.ndarray) -> tuple[Any, Any, Any]:
     """
     mp, n = M.mp, len(z)
     tau = mp.mpf(loss.parameters["temperature"])
+    bias = mp.mpf(loss.parameters.get("bias", 0.0))
 
     def length(v: list[Any]) -> Any:
         return mp.sqrt(sum(x * x for x in v))
@@ -124,13 +127,16 @@ def _pairs(loss: Loss, y: np.ndarray, z: np.ndarray) -> tuple[Any, Any, Any]:
         return dot / size if size else mp.mpf(0)
 
     def row(scores: list[Any], i: int) -> Any:
+        if loss.structure.each == "pair":
+            return sum(at(loss, loss.formula.value, y=float(j == i), z=s)
+                       for j, s in enumerate(scores))  # fmt: skip
         others = mp.log(sum(mp.exp(s) for j, s in enumerate(scores) if j != i))
         return at(loss, loss.formula.value, y=1.0, z=scores[i] - others)
 
     def items(queries: list[list[Any]]) -> list[Any]:
-        scores = [[similarity(q, k) / tau for k in keys] for q in queries]
+        scores = [[similarity(q, k) / tau + bias for k in keys] for q in queries]
         found = [row(scores[i], i) for i in range(n)]
-        if loss.parameters["direction"] == "forward":
+        if loss.parameters.get("direction", "forward") == "forward":
             return found
         back = [row([scores[j][i] for j in range(n)], i) for i in range(n)]
         return [(a + b) / 2 for a, b in zip(found, back, strict=True)]

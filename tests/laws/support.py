@@ -51,7 +51,7 @@ COLUMNS = (
         {
             "value": EXACT,
             "gradient": "`value_and_grad`, against 50 digits",
-            "compiled": "the fused Numba kernel",
+            "compiled": "the compiled kernel",
             "saved and loaded": "pickle",
             "distributed": "`sums` of parts merge to the whole",
         },

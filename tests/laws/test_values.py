@@ -29,6 +29,10 @@ def nce(own: float, other: float, temperature: float) -> float:
     return -log(own / (own + other))
 
 
+def judged(own: float, other: float, t: float, b: float) -> float:
+    return -log(sigmoid(t * own + b)) - log(sigmoid(-(t * other + b)))
+
+
 def sigmoid(z: float) -> float:
     return 1 / (1 + exp(-z))
 
@@ -36,6 +40,10 @@ def sigmoid(z: float) -> float:
 def entropy(q: list[float]) -> float:
     return -sum(x * log(x) for x in q)
 
+
+# Of the mask 1, 0, 1 and the logits 0.7, 0.1, -1: right, false and missing pixels.
+TP = sigmoid(0.7) + sigmoid(-1.0)
+FP, FN = sigmoid(0.1), 2 - TP
 
 # fmt: off
 VALUES = [
@@ -87,11 +95,17 @@ VALUES = [
     (ls.cross_entropy, [2], [S], log(exp(0.2) + exp(-0.3) + exp(0.5)) - 0.5),
     (ls.cross_entropy, [[0.5, 0.0, 0.5]], [S], log(Z) - (0.2 + 0.5) / 2),
     (ls.cross_entropy(from_logits=False), [2], [Q], -log(0.5)),
+    (ls.cross_entropy(label_smoothing=0.1), [2], [S],
+     log(Z) - 0.9 * 0.5 - 0.1 * (0.2 - 0.3 + 0.5) / 3),
     (ls.focal, [2], [S], -((1 - P[2]) ** 2) * log(P[2])),
     (ls.focal(gamma=0.5), [0], [S], -sqrt(1 - P[0]) * log(P[0])),
+    (ls.focal(label_smoothing=0.3), [2], [S],
+     sum(-q * (1 - p) ** 2 * log(p) for q, p in zip((0.1, 0.1, 0.8), P, strict=True))),
     (ls.focal(from_logits=False), [2], [Q], -((1 - 0.5) ** 2) * log(0.5)),
     (ls.kl_divergence, [[0.1, 0.2, 0.3, 0.4]], [[0.0] * 4],
      log(4) - entropy([0.1, 0.2, 0.3, 0.4])),
+    (ls.kl_divergence(label_smoothing=0.2), [[0.1, 0.2, 0.3, 0.4]], [[0.0] * 4],
+     log(4) - entropy([0.13, 0.21, 0.29, 0.37])),
     (ls.kl_divergence(from_logits=False), [[0.5, 0.5, 0.0]], [Q],
      0.5 * log(0.5 / 0.2) + 0.5 * log(0.5 / 0.3)),
     # segmentation
@@ -104,6 +118,27 @@ VALUES = [
      1 - (2 * (0.2 + 0.5) + 1) / (2 + 1.0 + 1)),
     (ls.dice(from_logits=False, over="batch"), [[1.0, 0.0], [1.0, 1.0]],
      [[0.5, 0.5], [0.2, 0.4]], 1 - 2 * (0.5 + 0.2 + 0.4) / (3 + 1.6)),
+    (ls.jaccard, [1.0, 0.0, 1.0], [0.7, 0.1, -1.0], 1 - TP / (TP + FP + FN)),
+    (ls.jaccard(from_logits=False, smooth=1.0), [1.0, 0.0, 1.0], Q,
+     1 - (0.2 + 0.5 + 1) / (2 + 1.0 - 0.7 + 1)),
+    (ls.jaccard(from_logits=False, over="batch"), [[1.0, 0.0], [1.0, 1.0]],
+     [[0.5, 0.5], [0.2, 0.4]], 1 - 1.1 / (3 + 1.6 - 1.1)),
+    (ls.tversky, [1.0, 0.0, 1.0], [0.7, 0.1, -1.0],
+     1 - TP / (TP + 0.5 * FP + 0.5 * FN)),
+    (ls.tversky(from_logits=False, alpha=0.25, beta=0.75), [1.0, 0.0, 1.0], Q,
+     1 - 0.7 / (0.7 + 0.25 * 0.3 + 0.75 * 1.3)),
+    (ls.tversky(from_logits=False, smooth=1.0), [1.0, 0.0, 1.0], Q,
+     1 - 1.7 / (1.7 + 0.5 * 0.3 + 0.5 * 1.3)),
+    (ls.tversky(from_logits=False, over="batch"), [[1.0, 0.0], [1.0, 1.0]],
+     [[0.5, 0.5], [0.2, 0.4]], 1 - 1.1 / (1.1 + 0.5 * 0.5 + 0.5 * 1.9)),
+    (ls.focal_tversky, [1.0, 0.0, 1.0], [0.7, 0.1, -1.0],
+     (1 - TP / (TP + 0.3 * FP + 0.7 * FN)) ** 0.75),
+    (ls.focal_tversky(from_logits=False, alpha=0.6, beta=0.4, gamma=2.0),
+     [1.0, 0.0, 1.0], Q, sqrt(1 - 0.7 / (0.7 + 0.6 * 0.3 + 0.4 * 1.3))),
+    (ls.focal_tversky(from_logits=False, smooth=1.0), [1.0, 0.0, 1.0], Q,
+     (1 - 1.7 / (1.7 + 0.3 * 0.3 + 0.7 * 1.3)) ** 0.75),
+    (ls.focal_tversky(from_logits=False, over="batch"), [[1.0, 0.0], [1.0, 1.0]],
+     [[0.5, 0.5], [0.2, 0.4]], (1 - 1.1 / (1.1 + 0.3 * 0.5 + 0.7 * 1.9)) ** 0.75),
     # contrastive: rows of unit length have the cosines 0.6, 0 and 0.8, 1
     (ls.info_nce, KEYS, QUERIES,
      (nce(0.6, 0.0, 0.07) + nce(1.0, 0.8, 0.07)) / 2),
@@ -114,6 +149,15 @@ VALUES = [
     (ls.info_nce(direction="both"), KEYS, QUERIES,
      (nce(0.6, 0.0, 0.07) + nce(1.0, 0.8, 0.07)
       + nce(0.6, 0.8, 0.07) + nce(1.0, 0.0, 0.07)) / 4),
+    # of each row its own pair, then the other
+    (ls.siglip, KEYS, QUERIES,
+     (judged(0.6, 0.0, 10, -10) + judged(1.0, 0.8, 10, -10)) / 2),
+    (ls.siglip(temperature=0.5), KEYS, QUERIES,
+     (judged(0.6, 0.0, 2, -10) + judged(1.0, 0.8, 2, -10)) / 2),
+    (ls.siglip(similarity="dot"), KEYS, QUERIES,
+     (judged(3.0, 0.0, 10, -10) + judged(2.0, 8.0, 10, -10)) / 2),
+    (ls.siglip(bias=0.5), KEYS, QUERIES,
+     (judged(0.6, 0.0, 10, 0.5) + judged(1.0, 0.8, 10, 0.5)) / 2),
 ]
 # fmt: on
 

@@ -124,7 +124,8 @@ _BALANCE = "weight the classes by sample_weight= when the loss is called"
 _IGNORED = "leave rows out by mask= when the loss is called"
 _LOGITS = {"from_logits": _to("from_logits", False)}
 _PROBABILITY = {"from_logits": False}
-_SMOOTH = {"label_smoothing": _only(0.0, instead="smooth the targets themselves")}
+_SMOOTH = {"label_smoothing": _to("label_smoothing", 0.0)}
+_SMOOTH_LABEL = {"label_smoothing": _only(0.0, instead="smooth the targets themselves")}
 _AXIS = {"axis": _only(-1, instead="move the classes to the last axis")}
 _SCALED = {"scale_pos_weight": _only(1.0, instead=_BALANCE)}
 _SIGNS = "labels are -1 and 1 there, 0 and 1 here"
@@ -157,8 +158,12 @@ _SPOKEN = _of(SPOKEN, [
     _row("focal", "focal_loss"),
     _row("kl_divergence", "kl", "kld", "kullback_leibler"),
     _row("dice", "dice_loss", "soft_dice"),
+    _row("jaccard", "jaccard_loss", "iou", "iou_loss", "soft_iou"),
+    _row("tversky", "tversky_loss"),
+    _row("focal_tversky", "focal_tversky_loss"),
     _row("info_nce", "infonce", "nt_xent", "contrastive"),
     _row("info_nce", "clip", "clip_loss", given={"direction": "both"}),
+    _row("siglip", "siglip_loss", "sigmoid_contrastive"),
 ], prefix="", reduces="mean")
 
 _F = "functional."
@@ -204,6 +209,7 @@ _TORCH = _of("PyTorch", [
    reduce=_only(None, instead=_CALL))
 
 _PROBABILITIES = {**_LOGITS, **_SMOOTH, **_AXIS}
+_TWO_CLASSES = {**_LOGITS, **_SMOOTH_LABEL, **_AXIS}
 _KERAS = _of("Keras", [
     _row("squared_error", "MeanSquaredError", "mean_squared_error", "mse"),
     _row("absolute_error", "MeanAbsoluteError", "mean_absolute_error", "mae"),
@@ -218,9 +224,9 @@ _KERAS = _of("Keras", [
     _row("poisson", "Poisson", "poisson", given={"from_log": False},
          note="takes log(p + 1e-7) there"),
     _row("binary_cross_entropy", "BinaryCrossentropy", "binary_crossentropy", "bce",
-         options=_PROBABILITIES, note=_CLIPPED),
+         options=_TWO_CLASSES, note=_CLIPPED),
     _row("binary_focal", "BinaryFocalCrossentropy", "binary_focal_crossentropy",
-         options={"gamma": _to("gamma", 2.0), **_PROBABILITIES,
+         options={"gamma": _to("gamma", 2.0), **_TWO_CLASSES,
                   "apply_class_balancing": _only(False, instead=_BALANCE),
                   "alpha": _only(0.25, instead=_BALANCE)}, note=_CLIPPED),
     _row("cross_entropy", "CategoricalCrossentropy", "categorical_crossentropy",
@@ -238,6 +244,11 @@ _KERAS = _of("Keras", [
     _row("dice", "Dice", "dice", given={"from_logits": False, "over": "batch"},
          options={"axis": _only(None, instead="pass over='image' to our dice")},
          note="1e-7 is added to the denominator there"),
+    _row("tversky", "Tversky", "tversky", given={"from_logits": False, "over": "batch"},
+         options={"alpha": _to("beta", 0.5), "beta": _to("alpha", 0.5),
+                  "axis": _only(None, instead="pass over='image' to our tversky")},
+         note="alpha weighs false negatives there, and 1e-7 is added to the "
+         "denominator"),
 ], prefix="keras.losses.", reduces="mean_over_items",
    reduction=_only("sum_over_batch_size", instead=_CALL))
 

@@ -1,7 +1,7 @@
 """NumPy: the library of lists, numbers and data-frame columns too.
 
 Sums over large arrays are taken block by block, so that intermediate results stay in
-the cache; where Numba is installed, the fused kernels take over.
+the cache; where llvmlite is installed, the fused kernels take over.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 
 from lossary.arrays import fused
+from lossary.arrays.fused import OnePass
+from lossary.arrays.soft_counts import SoftCounts
 from lossary.arrays.standard import Function, Library
 from lossary.errors import KindError
 from lossary.expr.formula import Formula
@@ -51,6 +53,13 @@ class _NumPy(Library):
     def total(self, x: Any, axis: Any = None) -> Any:
         return np.add.reduce(x, axis=axis, dtype=np.float64)
 
+    def works_in_place(self, *arrays: Any) -> bool:
+        return True
+
+    def small(self, loss: Any, what: str, y: Any, z: Any, how: Any) -> Any:
+        plain = loss.plain
+        return None if plain is None else plain.compute(what, y, z, how)
+
     def quiet(self) -> AbstractContextManager[Any]:
         return np.errstate(all="ignore")
 
@@ -59,19 +68,13 @@ class _NumPy(Library):
     ) -> bool:
         return fused.serves(kernel, formula, y, z, counting)
 
-    def fused_total(
-        self,
-        kernel: str,
-        formula: Formula,
-        params: tuple[float, ...],
-        batch: Any,
-        plain: Function,
-    ) -> Any:
+    def fused_total(self, call: OnePass) -> Any:
+        batch, params = call.batch, call.params
         if batch.compiled:
-            return np.float64(fused.total(kernel, formula, params, batch))
-        if kernel != "pointwise":
+            return np.float64(fused.total(call))
+        if call.kernel != "pointwise":
             return None
-        run = self.run(formula.value, (*formula.inputs, *formula.params))
+        run = self.run(call.formula.value, call.arguments)
         y, z, counting = batch.y, batch.z, batch.counting
         if z.size <= BLOCK:
             return self.total(counting.counted(run(y, z, *params)))
@@ -81,55 +84,51 @@ class _NumPy(Library):
         return np.float64(total)
 
     def fused_gradient(
-        self,
-        kernel: str,
-        formula: Formula,
-        params: tuple[float, ...],
-        batch: Any,
-        scale: Any,
-        out: Any,
+        self, call: OnePass, scale: Any, out: Any
     ) -> tuple[Any, Any] | None:
+        batch, params = call.batch, call.params
         y, z = batch.y, batch.z
         gradient = np.empty(z.shape, z.dtype) if out is None else out
         if not gradient.flags.c_contiguous:
             return None
         if batch.compiled:
-            total = fused.gradient(kernel, formula, params, batch, scale, gradient)
-            return np.float64(total), gradient
-        if kernel != "pointwise":
+            return np.float64(fused.gradient(call, scale, gradient)), gradient
+        if call.kernel != "pointwise":
             return None
-        run = self.run_all(
-            (formula.value, formula.gradient), (*formula.inputs, *formula.params)
-        )
+        nodes = call.formula.value, call.formula.gradient
+        run = self.run_all(nodes, call.arguments)
         if z.size <= BLOCK:
             items, slopes = run(y, z, *params)
-            np.multiply(batch.counting.counted(slopes), scale, out=gradient)
+            gradient[...] = batch.counting.counted(slopes * float(scale))
             return self.total(batch.counting.counted(items)), gradient
         flat, y, z, total = gradient.reshape(-1), y.ravel(), z.ravel(), 0.0
         for part, w, keep in _blocks(batch.counting):
             items, slopes = run(y[part], z[part], *params)
             total += self.total(_weighted(items, w, keep))
-            np.multiply(_weighted(slopes, w, keep), scale, out=flat[part])
+            flat[part] = _weighted(slopes * float(scale), w, keep)
         return np.float64(total), gradient
 
-    def fused_curvature(
-        self, kernel: str, formula: Formula, params: tuple[float, ...], batch: Any
-    ) -> tuple[Any, Any] | None:
-        y, z = batch.y, batch.z
-        if fused.serves(kernel, formula, y, z, None, "grad_and_hess"):
-            return fused.curvature(kernel, formula, params, y, z)
-        if kernel != "pointwise":
+    def fused_curvature(self, call: OnePass) -> tuple[Any, Any] | None:
+        y, z, formula, params = call.batch.y, call.batch.z, call.formula, call.params
+        if fused.serves(call.kernel, formula, y, z, None, "grad_and_hess"):
+            return fused.curvature(call)
+        if call.kernel != "pointwise":
             return None
         gradient, curvature = np.empty(z.shape, z.dtype), np.empty(z.shape, z.dtype)
-        run = self.run_all(
-            (formula.gradient, formula.curvature), (*formula.inputs, *formula.params)
-        )
+        run = self.run_all((formula.gradient, formula.curvature), call.arguments)
         first, second = gradient.reshape(-1), curvature.reshape(-1)
         y, z = y.ravel(), z.ravel()
         for start in range(0, z.size, BLOCK):
             part = slice(start, start + BLOCK)
             first[part], second[part] = run(y[part], z[part], *params)
         return gradient, curvature
+
+    def fused_overlap(
+        self, batch: Any, weight: Any, per_image: bool, logits: bool, plain: Function
+    ) -> Any:
+        if not batch.compiled:
+            return None
+        return SoftCounts(batch, weight, per_image, logits)
 
 
 def _blocks(counting: Any) -> Iterator[tuple[slice, Any, Any]]:

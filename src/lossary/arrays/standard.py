@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,7 +13,13 @@ from lossary.emit.arrays import compiled
 from lossary.expr.formula import Formula
 from lossary.expr.graph import Node
 
+if TYPE_CHECKING:
+    from lossary.arrays.fused import OnePass
+
 Function = Callable[..., Any]
+
+SMALL = 1 << 11
+"""Items up to which a call's time is the interpreter's, not the memory's."""
 
 
 class Library:
@@ -102,6 +108,10 @@ class Library:
         except Exception:
             return None
 
+    def in_reach(self, x: Any) -> Any:
+        """Return the rows to judge scores by: all, or some of another device's."""
+        return x
+
     def arange(self, stop: int, like: Any) -> Any:
         """Return 0, 1, …, stop - 1 beside an array."""
         xp = self.namespace(like)
@@ -126,51 +136,67 @@ class Library:
     def adopt(self, record: type, arrays: tuple[str, ...]) -> None:
         """Learn of a record that losses return, and which fields hold arrays."""
 
+    def multiplied_in(self, dtype: Any, work: Any, like: Any) -> Any:
+        """Return the dtype in which matrices of a dtype, summed in `work`, multiply."""
+        return work
+
+    def works_in_place(self, *arrays: Any) -> bool:
+        """Say whether array code may write into arrays that it has made of these."""
+        return False
+
+    def differentiable(self, call: Any, *inputs: Any) -> Any:
+        """Return what ``call.forward`` computes, with ``call.backward`` as gradient.
+
+        ``forward(wanted, *inputs)`` gives a result and what is kept of it, and
+        ``backward(kept, upstream, wanted, *inputs)`` the gradients; `wanted` says of
+        each input whether its gradient is asked for, None stands for the others'.
+        ``plain(*inputs)`` is the result by operations that the library differentiates.
+        """
+        return call.forward((False,) * len(inputs), *inputs)[0]
+
     def at_once(self, function: Function, *arrays: Any) -> Any:
         """Call array code, a function of this library and arrays, as one step."""
         return function(self, *arrays)
 
+    def small(self, loss: Any, what: str, y: Any, z: Any, how: Any) -> Any:
+        """Compute a small call in a quicker way; None where there is none.
+
+        `what` is "value" or "value_and_grad"; `how` holds the options of the call.
+        """
+        return None
+
     # -- formulas summed in one pass ------------------------------------------------
     #
-    # `kernel` names the structure's kernel, "pointwise" or "rows"; `batch` holds the
-    # arrays of the call. A library without such a pass leaves these as they are.
+    # A library without such a pass leaves these as they are.
 
     def compiled(
         self, kernel: str, formula: Formula, y: Any, z: Any, counting: Any
     ) -> bool:
-        """Say whether a compiled kernel serves these arrays, and checks them too."""
+        """Say whether the named kernel serves these arrays, and checks them too."""
         return False
 
-    def fused_total(
-        self,
-        kernel: str,
-        formula: Formula,
-        params: tuple[float, ...],
-        batch: Any,
-        plain: Function,
-    ) -> Any:
-        """Return Σ w·l in one pass over memory, or None.
-
-        `plain` computes the same from the prediction with the library's operations.
-        """
+    def fused_total(self, call: OnePass) -> Any:
+        """Return Σ w·l in one pass over memory, or None."""
         return None
 
     def fused_gradient(
-        self,
-        kernel: str,
-        formula: Formula,
-        params: tuple[float, ...],
-        batch: Any,
-        scale: Any,
-        out: Any,
+        self, call: OnePass, scale: Any, out: Any
     ) -> tuple[Any, Any] | None:
         """Return Σ w·l and scale·w·gradient in one pass, or None."""
         return None
 
-    def fused_curvature(
-        self, kernel: str, formula: Formula, params: tuple[float, ...], batch: Any
-    ) -> tuple[Any, Any] | None:
+    def fused_curvature(self, call: OnePass) -> tuple[Any, Any] | None:
         """Return gradient and curvature per item in one pass, or None."""
+        return None
+
+    def fused_overlap(
+        self, batch: Any, weight: Any, per_image: bool, logits: bool, plain: Function
+    ) -> Any:
+        """Return what counts the pixels of a batch in one pass, or None.
+
+        `weight` belongs to the pixels; `plain` counts those of a prediction with the
+        library's operations.
+        """
         return None
 
     # -- formulas -------------------------------------------------------------------

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from lossary.arrays import fused
+from lossary.arrays import card, fused
+from lossary.arrays.by_hand import by_hand
+from lossary.arrays.fused import OnePass
+from lossary.arrays.one_step import (
+    KernelCall,
+    has_memory,
+    in_one_step,
+    is_transformed,
+    memory,
+)
+from lossary.arrays.small_tensors import small_call
 from lossary.arrays.standard import Function, Library
+from lossary.arrays.tensor_counts import TensorCounts
 from lossary.errors import KindError
 from lossary.expr.derivative import derivative, guarded
 from lossary.expr.formula import Formula
@@ -117,81 +127,6 @@ def values(derived: Derived, *inputs: torch.Tensor) -> torch.Tensor:
     return result
 
 
-class OneStep(torch.autograd.Function):
-    """A number whose gradient is computed together with it, outside of autograd.
-
-    The call gives ``value()`` and ``value_and_grad()``, and ``plain(z)``: the same by
-    operations of PyTorch, from which second derivatives come.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, z: torch.Tensor, call: Any) -> Any:
-        """Compute value and gradient."""
-        value, gradient = call.value_and_grad()
-        ctx.call = call
-        ctx.save_for_backward(z, gradient)
-        return value
-
-    @staticmethod
-    def backward(ctx: Any, upstream: torch.Tensor) -> Any:
-        """Scale the gradient; where it is differentiated again, derive it anew."""
-        z, gradient = ctx.saved_tensors
-        if torch.is_grad_enabled():
-            (gradient,) = torch.autograd.grad(ctx.call.plain(z), z, create_graph=True)
-        return upstream * gradient, None
-
-
-def in_one_step(z: torch.Tensor, call: Any) -> torch.Tensor:
-    """Return the value of a call, with its gradient if one will be asked for."""
-    graph = torch.is_grad_enabled() and z.requires_grad
-    result: torch.Tensor = OneStep.apply(z, call) if graph else call.value()  # type: ignore[no-untyped-call]
-    return result
-
-
-class KernelCall:
-    """Σ w·l by a compiled kernel, on the memory of CPU tensors.
-
-    `plain` computes the same of a prediction by operations of PyTorch.
-    """
-
-    def __init__(
-        self,
-        kernel: str,
-        formula: Formula,
-        params: tuple[float, ...],
-        batch: Any,
-        plain: Function,
-    ) -> None:
-        counting = batch.counting
-        self.call = kernel, formula, params
-        self.plain = plain
-        self.like = batch.z.detach()
-        given = {
-            name: memory(x)
-            for name in ("weight", "keep")
-            if (x := getattr(counting, name)) is not None
-        }
-        self.batch = replace(
-            batch,
-            y=memory(batch.y),
-            z=memory(self.like),
-            counting=replace(counting, **given),
-        )
-
-    def value(self) -> Any:
-        """Return the sum."""
-        return self.like.new_tensor(fused.total(*self.call, self.batch))
-
-    def value_and_grad(
-        self, out: torch.Tensor | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the sum and its gradient."""
-        if out is None:
-            out = torch.empty(self.like.shape, dtype=self.like.dtype)
-        total = fused.gradient(*self.call, self.batch, 1.0, out.numpy())
-        return self.like.new_tensor(total), out
-
-
 def _converted(x: Any, device: torch.device | None) -> torch.Tensor:
     """Make a tensor of numbers, of a list or of another library's array."""
     try:
@@ -204,25 +139,9 @@ def _converted(x: Any, device: torch.device | None) -> torch.Tensor:
     return tensor if device is None else tensor.to(device)
 
 
-def memory(x: torch.Tensor) -> np.ndarray:
-    """Return the values of a CPU tensor: its memory, unless it is a lazy negative."""
-    return x.numpy(force=True)
-
-
-def is_transformed() -> bool:
-    """Say whether something traces, transforms or watches the computation."""
-    return (
-        torch.compiler.is_compiling()
-        or torch._C._functorch.maybe_current_level() is not None
-        or torch.autograd.forward_ad._current_level >= 0
-        or torch._C._len_torch_dispatch_stack() > 0
-        or torch._C._get_tracing_state() is not None
-    )
-
-
-def has_memory(x: torch.Tensor) -> bool:
-    """Say whether a tensor is its memory: not a fake, nor a stand-in for another."""
-    return type(x).__torch_dispatch__ is torch.Tensor.__torch_dispatch__
+def _kernel_call(call: OnePass) -> card.CardCall | KernelCall:
+    on_card = card.serves(call.kernel, call.batch.y, call.batch.z)
+    return card.CardCall(call) if on_card else KernelCall(call)
 
 
 class _Torch(Library):
@@ -282,6 +201,10 @@ class _Torch(Library):
         # NumPy has no bfloat16.
         return memory(x.float() if x.dtype == torch.bfloat16 else x)
 
+    def in_reach(self, x: Any) -> Any:
+        # Scores may be gigabytes, and a few rows tell probabilities from logits.
+        return x if x.is_cpu else x.reshape(-1, x.shape[-1])[:64]
+
     def count(self, x: Any) -> Any:
         n: Any = x.numel()
         if isinstance(n, int):
@@ -295,42 +218,61 @@ class _Torch(Library):
     def constant(self, x: Any) -> Any:
         return x.detach()
 
+    def small(self, loss: Any, what: str, y: Any, z: Any, how: Any) -> Any:
+        return small_call(loss, what, y, z, how)
+
     def compiled(
         self, kernel: str, formula: Formula, y: Any, z: Any, counting: Any
     ) -> bool:
         others = (y, counting.weight) if torch.is_grad_enabled() else ()
-        if is_transformed() or not (z.is_cpu and has_memory(z)) or z.is_neg():
+        if is_transformed() or not has_memory(z) or z.is_neg():
             return False
         if any(x is not None and x.requires_grad for x in others):
             return False
-        return fused.serves(kernel, formula, y, memory(z), counting)
+        if card.serves(kernel, y, z):
+            return True
+        return z.is_cpu and fused.serves(kernel, formula, y, memory(z), counting)
 
-    def fused_total(
-        self,
-        kernel: str,
-        formula: Formula,
-        params: tuple[float, ...],
-        batch: Any,
-        plain: Function,
+    def fused_total(self, call: OnePass) -> Any:
+        if not call.batch.compiled:
+            return None
+        return in_one_step(call.batch.z, _kernel_call(call))
+
+    def fused_gradient(
+        self, call: OnePass, scale: Any, out: Any
+    ) -> tuple[Any, Any] | None:
+        if not call.batch.compiled:
+            return None
+        z = call.batch.z
+        if not (torch.is_grad_enabled() and z.requires_grad):
+            return _kernel_call(call).value_and_grad(scale, out)
+        total = self.fused_total(call)
+        (gradient,) = torch.autograd.grad(total, z, create_graph=True)
+        gradient = gradient * scale
+        return total, gradient if out is None else out.copy_(gradient)
+
+    def fused_overlap(
+        self, batch: Any, weight: Any, per_image: bool, logits: bool, plain: Function
     ) -> Any:
         if not batch.compiled:
             return None
-        return in_one_step(batch.z, KernelCall(kernel, formula, params, batch, plain))
+        return TensorCounts(batch, weight, per_image, logits, plain)
 
-    def fused_gradient(
-        self,
-        kernel: str,
-        formula: Formula,
-        params: tuple[float, ...],
-        batch: Any,
-        scale: Any,
-        out: Any,
-    ) -> tuple[Any, Any] | None:
-        if not batch.compiled:
-            return None
-        call = KernelCall(kernel, formula, params, batch, lambda z: z)
-        total, gradient = call.value_and_grad(out=out)
-        return total, gradient.mul_(scale)
+    def multiplied_in(self, dtype: Any, work: Any, like: Any) -> Any:
+        # Elsewhere halves are no faster, or their products cannot be had wide.
+        if like.device.type != "cuda" or "dtype" not in torch.ops.aten.mm.overloads():
+            return work
+        if torch.is_autocast_enabled("cuda") and dtype != torch.float64:
+            return torch.get_autocast_dtype("cuda")
+        return dtype
+
+    def works_in_place(self, *arrays: Any) -> bool:
+        if is_transformed():
+            return False
+        return all(has_memory(x) and not x.is_meta for x in arrays)
+
+    def differentiable(self, call: Any, *inputs: Any) -> Any:
+        return by_hand(call, *inputs)
 
     def quiet(self) -> AbstractContextManager[Any]:
         """Keep float32 where autocast would multiply matrices in half precision."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lossary.emit.source import body, uses_math
 from lossary.emit.words import LIBRARIES, Words
@@ -114,6 +114,9 @@ def _function(name: str, loss: Loss, words: Words, by_class: bool) -> str:
     formula, params = _renamed(loss)
     write = _STRUCTURES[loss.structure.name]
     lines = write(loss, formula.value, words, by_class)
+    text, outside = "\n".join(lines), set(loss.parameters) - set(loss.formula.params)
+    # A number of the structure's that is not in use is no argument.
+    params = {k: v for k, v in params.items() if k not in outside or k in text}
     return _defined(name, params, [*_documentation(loss), *lines])
 
 
@@ -181,15 +184,33 @@ def _pointwise(loss: Loss, root: Node, words: Words, by_class: bool) -> list[str
 
 def _rowwise(loss: Loss, root: Node, words: Words, by_class: bool) -> list[str]:
     odds = loss.form == "class_logits"
-    if loss.structure.indexed(loss.structure.signatures[0]):
+    labels = loss.structure.indexed(loss.structure.signatures[0])
+    smoothed = bool(loss.parameters.get("label_smoothing"))
+    if labels and not smoothed:
         lines = _label_odds(words) if odds else _label_share(words)
         at_one = Formula(root, ("y", "z")).at(y=1.0).value
         return [*lines, *_mean(at_one, words, "z")]
-    lines = _class_odds(words) if odds else ["z = y_pred"]
-    root = substitute(root, {symbol("y"): symbol("y_true")})
+    lines = _smoothed(words, labels) if smoothed else []
+    lines += _class_odds(words) if odds else ["z = y_pred"]
+    if not smoothed:
+        root = substitute(root, {symbol("y"): symbol("y_true")})
     written, (value,) = body([root], words.spelling, "z")
     rows = f"{words.sum}({value}, {words.axis})"
     return [*lines, *written, f"return {words.spelling.mean.format(rows)}"]
+
+
+def _smoothed(words: Words, labels: bool) -> list[str]:
+    """Write the smoothed targets; NaN, never a plausible number, for no class."""
+    smoothed = "y = (1 - label_smoothing) * {} + label_smoothing / y_pred.shape[-1]"
+    if not labels:
+        return [smoothed.format("y_true")]
+    hit = words.cast.format("hit", "y_pred")
+    return [
+        f"hit = {words.one_hot.format('y_true')}",
+        f"hit = {hit}",
+        f"hit = hit / {words.sum}(hit, {words.keep})",
+        smoothed.format("hit"),
+    ]
 
 
 def _label_share(words: Words) -> list[str]:
@@ -290,6 +311,9 @@ def _pairwise(loss: Loss, root: Node, words: Words, by_class: bool) -> list[str]
                 f"{x} = {x} / {words.call('sqrt', 'some')}",
             ]
     scores = f"y_pred @ {words.transposed.format('y_true')} / temperature"
+    structure: Any = loss.structure
+    if structure.each == "pair":
+        return [*lines, *_every_pair(root, words, f"{scores} + bias")]
     at_one = Formula(root, ("y", "z")).at(y=1.0).value
     inner = [*_label_odds(words), *_mean(at_one, words, "z")]
     lines += [
@@ -304,6 +328,20 @@ def _pairwise(loss: Loss, root: Node, words: Words, by_class: bool) -> list[str]
         return [*lines, "return found(labels, scores)"]
     back = f"found(labels, {words.transposed.format('scores')})"
     return [*lines, f"return (found(labels, scores) + {back}) / 2"]
+
+
+def _every_pair(root: Node, words: Words, scores: str) -> list[str]:
+    """Write the sum over each row's pairs, of which one belongs together."""
+    hit = words.one_hot.format(words.labels)
+    root = substitute(root, {symbol("z"): symbol("y_pred")})
+    written, (value,) = body([root], words.spelling, "y_pred")
+    rows = f"{words.sum}({value}, {words.axis})"
+    return [
+        f"y_pred = {scores}",
+        f"y = {words.cast.format(f'({hit})', 'y_pred')}",
+        *written,
+        f"return {words.spelling.mean.format(rows)}",
+    ]
 
 
 _Writer = Callable[["Loss", Node, Words, bool], list[str]]

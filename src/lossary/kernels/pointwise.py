@@ -7,124 +7,114 @@ holds. Arithmetic is in the dtype of the prediction, sums are in float64.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from lossary.expr.formula import Formula
-from lossary.kernels import threads
-from lossary.kernels.cache import load
-from lossary.kernels.printing import (
+from lossary.expr.graph import symbol
+from lossary.kernels.call import (
+    EVERYTHING,
+    Compiled,
     Interval,
     Scale,
     Totals,
     What,
-    bounds,
-    chunk_count,
-    coded,
-    flat,
-    indented,
-    prepared,
-    printed_header,
+    lowered,
     specialised,
-    uniform_lines,
+    sweep,
     uniform_values,
-    weigh,
 )
+from lossary.kernels.llvm.function import Function
+from lossary.kernels.llvm.lanes import KINDS, Value, choose, vector
+from lossary.kernels.llvm.machine import load
+from lossary.kernels.llvm.staging import line
+from lossary.kernels.llvm.walk import FLAG, SIGNATURE, constants, walk
+from lossary.kernels.spelling import computed, uniform
+from lossary.kernels.weights import prepared, reads, share, weigh
 
-KERNEL = """
-
-real, real_type = np.{dtype}, blocks.real_types["{dtype}"]
-numbers, data = read(types.float64), read(real_type)
-
-
-@njit(
-    types.void(
-        data, data, data, read(types.uint8), types.float64, numbers, numbers,
-        types.int64, types.int64, written(types.float64), written(types.uint8),
-        {output_types}
-    ),
-    **blocks.compiled,
-)
-def kernel(
-    targets, predictions, weight, keep, factor, uniforms, limits, first, last, sums,
-    outside, {outputs}
-):
-{uniforms}
-    scale, n = real(factor), predictions.shape[0]
-    losses, shares = np.zeros(BLOCK, real), np.ones(BLOCK, real)
-    running = np.zeros(BLOCK)
-    for chunk in range(first, last):
-        end = min(n, (chunk + 1) * CHUNK)
-        for start in range(chunk * CHUNK, end, BLOCK):
-            stop = min(start + BLOCK, end)
-            ys, zs = targets[start:stop], predictions[start:stop]
-{slices}
-            for i in range(stop - start):
-                {inputs} = ys[i], zs[i]
-{body}
-{stores}
-{after}
-            if limits.size:
-                outside[chunk] |= blocks.beyond(ys, shares, limits[:3])
-                outside[chunk] |= blocks.beyond(zs, shares, limits[3:])
-        sums[chunk] = blocks.fold(running)
-"""
-
-OUTPUTS: dict[str, tuple[str, ...]] = {
-    "value": (),
-    "value_and_grad": ("gradient",),
-    "grad_and_hess": ("gradient", "curvature"),
-}
+OUTPUTS: dict[What, int] = {"value": 0, "value_and_grad": 1, "grad_and_hess": 2}
 
 
-def printed(formula: Formula, what: What, weighted: bool, dtype: str) -> str:
-    """Print the module of one kernel.
+@dataclass(frozen=True)
+class Variant:
+    """What a kernel is printed for.
 
-    Parameters
+    Attributes
     ----------
     formula
         The loss.
     what
-        ``"value"``, ``"value_and_grad"`` or ``"grad_and_hess"``.
-    weighted
-        Whether weights or a mask are read.
-    dtype
-        ``"float32"`` or ``"float64"``.
+        What is computed.
+    kind
+        ``"float"`` or ``"double"``.
+    weight, keep
+        Whether weights are read, and whether a mask is.
+    limits
+        Whether counted targets and predictions are compared with an interval:
+        ``"inside"`` it, or at its ``"ends"``, or ``""`` for neither.
     """
-    code = coded(formula, what)
-    outputs = OUTPUTS[what]
-    results = list(code.results)
-    slices = [f"{name}s = {name}[start:stop]" for name in outputs]
-    stores, after = [], []
-    if weighted:
-        slices.append("blocks.effective(weight, keep, start, stop, shares)")
-        stores.append("share = shares[i]")
-    choose = "zero if share == zero else share * {}" if weighted else "{}"
-    if what != "grad_and_hess":
-        stores.append(f"losses[i] = {choose.format(results.pop(0))}")
-        after.append("blocks.accumulate(running, losses[: stop - start])")
-    for name, result in zip(outputs, results, strict=True):
-        stores.append(f"{name}s[i] = {choose.format(f'(scale * {result})')}")
-    text = KERNEL.format(
-        dtype=dtype,
-        outputs=", ".join(outputs),
-        output_types="written(real_type), " * len(outputs),
-        uniforms=indented(uniform_lines(code), 1),
-        slices=indented(slices, 3),
-        inputs=", ".join(formula.inputs),
-        body=indented(code.lines, 4),
-        stores=indented(stores, 4),
-        after=indented(after, 3),
-    )
-    return printed_header(code, dtype) + text
+
+    formula: Formula
+    what: What
+    kind: str
+    weight: bool
+    keep: bool
+    limits: tuple[str, str]
 
 
-Key = tuple[Formula, What, bool, str]
+def printed(variant: Variant) -> str:
+    """Print the module of one kernel.
 
-_kernels: dict[Key, Callable[..., Any]] = {}
-_served: set[Key] = set()
+    The numbers of its calls are the scale, two intervals and the uniform values.
+    """
+    kind = variant.kind
+    function = Function(SIGNATURE)
+    roots = lowered(variant.formula, variant.what)
+    inputs = [symbol(name) for name in variant.formula.inputs]
+    parts = uniform(roots)
+    scale, *numbers = constants(function, kind, 5 + len(parts))
+    limits, known = numbers[:4], dict(zip(parts, numbers[4:], strict=True))
+    removing = variant.weight or variant.keep
+    outside = function.variable(function.constant(False, vector(kind).of("i1")))
+
+    def body(i: Value, live: Value, ins: Any, outs: Any) -> list[Value]:
+        y, z = (x.load(i) for x in ins[:2])
+        own, counted = share(ins, i, live, variant.weight, variant.keep)
+        results = computed(roots, known | dict(zip(inputs, (y, z), strict=True)))
+        sums = []
+        if variant.what != "grad_and_hess":
+            loss = results.pop(0)
+            sums.append(choose(counted, loss if own is None else own * loss, 0.0))
+        for out, result in zip(outs, results, strict=True):
+            scaled = scale * result if own is None else own * (scale * result)
+            out.store(choose(counted, scaled, 0.0) if removing else scaled, i)
+        for x, limit, ends in zip((y, z), variant.limits, (0, 2), strict=True):
+            if limit:
+                bad = _beyond(x, limit, limits[ends], limits[ends + 1])
+                outside.set(outside.get() | (counted & bad))
+        return sums
+
+    found = [kind, kind, *reads(kind, variant.weight, variant.keep)]
+    outputs = [kind] * OUTPUTS[variant.what]
+    walk(function, kind, found, outputs, int(variant.what != "grad_and_hess"), body)
+    if any(variant.limits):
+        with function.when(function.any(outside.get())):
+            function.store(function.constant(1), function["slots"], FLAG)
+    return function.text()
+
+
+def _beyond(x: Value, limit: str, low: Value, high: Value) -> Value:
+    """Say where a value lies outside of an interval; NaN lies in every one."""
+    if limit == "ends":
+        return (x == x) & (x != low) & (x != high)
+    return (x < low) | (x > high)
+
+
+_served: set[tuple[Formula, What, bool, str]] = set()
 
 
 def ready(
@@ -134,17 +124,39 @@ def ready(
 
     `weighted` asks for the kernel that reads weights or a mask.
     """
-    return (formula, what, weighted, np.dtype(dtype).name) in _served
+    return (formula, what, weighted, KINDS[np.dtype(dtype)]) in _served
 
 
-def _kernel(
-    formula: Formula, what: What, weighted: bool, dtype: str
-) -> Callable[..., Any]:
-    key = (formula, what, weighted, dtype)
-    if key not in _kernels:
-        text = printed(formula, what, weighted, dtype)
-        _kernels[key] = load(text, f"pointwise_{what}_{dtype}")
-    return _kernels[key]
+@lru_cache(maxsize=1024)
+def _kernel(variant: Variant) -> Compiled:
+    name = f"pointwise-{variant.what}-{variant.kind}"
+    return load(printed(variant), name)
+
+
+@lru_cache(maxsize=4096)
+def planned(
+    formula: Formula,
+    what: What,
+    params: tuple[float, ...],
+    kind: str,
+    weight: bool,
+    keep: bool,
+    ranges: tuple[Interval | None, Interval | None],
+) -> tuple[Compiled, tuple[float, ...]]:
+    """Return a kernel, and its numbers but for the scale."""
+    _served.add((formula, what, weight or keep, kind))
+    formula, params = specialised(formula, params)
+    limits = _limit(ranges[0]), _limit(ranges[1])
+    low, high = (r or EVERYTHING for r in ranges)
+    uniforms = uniform_values(formula, what, params)
+    variant = Variant(formula, what, kind, weight, keep, limits)
+    return _kernel(variant), (*low[:2], *high[:2], *uniforms)
+
+
+def _limit(interval: Interval | None) -> str:
+    if interval is None:
+        return ""
+    return "ends" if interval[2] else "inside"
 
 
 def _run(
@@ -154,28 +166,29 @@ def _run(
     arrays: tuple[Any, Any, Any, Any],
     outputs: Sequence[Any],
     scale: float,
-    limits: np.ndarray[Any, Any],
+    ranges: tuple[Interval | None, Interval | None],
 ) -> tuple[float, bool]:
     """Run a kernel over all chunks; return Σ w·l and whether a limit was crossed."""
-    _, z, weight, keep = arrays
-    weighted = bool(weight.size or keep.size)
-    _served.add((formula, what, weighted, z.dtype.name))
-    formula, params = specialised(formula, tuple(params))
-    kernel = _kernel(formula, what, weighted, z.dtype.name)
-    uniforms = uniform_values(formula, coded(formula, what), params)
-    chunks = chunk_count(z.size)
-    sums, outside = np.zeros(chunks), np.zeros(chunks, np.uint8)
-
-    def part(first: int, last: int) -> None:
-        kernel(*arrays, scale, uniforms, limits, first, last, sums, outside, *outputs)
-
-    threads.run(part, chunks)
-    return float(sums.sum()), bool(outside.any())
+    y, z, weight, keep = arrays
+    weighted, masked = weight is not None, keep is not None
+    kernel, numbers = planned(
+        formula, what, tuple(params), KINDS[z.dtype], weighted, masked, ranges
+    )
+    lines = [line(y), line(z)]
+    if weighted or masked:
+        lines += prepared(weight, keep, z.dtype)
+    filled = [line(x) for x in outputs]
+    adds = int(what != "grad_and_hess")
+    sums, outside = sweep(kernel, z.size, lines + filled, (scale, *numbers), adds)
+    for x, (flat, _) in zip(outputs, filled, strict=True):
+        if flat is not x and not np.may_share_memory(x, flat):  # it has no one stride
+            x[...] = flat.reshape(x.shape)
+    return sum(sums), outside
 
 
 def _arrays(y: Any, z: Any, weight: Any, keep: Any) -> tuple[Any, Any, Any, Any]:
-    z = flat(z, None)
-    return flat(y, z.dtype), z, *prepared(weight, keep, z.dtype)
+    z = np.asarray(z)
+    return np.asarray(y, z.dtype), z, weight, keep
 
 
 def total(
@@ -208,9 +221,9 @@ def total(
         are inside; NaN lies in every interval.
     """
     arrays = _arrays(y, z, weight, keep)
-    denominator, count = weigh(*arrays[2:], arrays[1].size)
-    limits = bounds(y_range, z_range)
-    numerator, outside = _run(formula, "value", params, arrays, (), 1.0, limits)
+    denominator, count = weigh(weight, keep, arrays[1].size, arrays[1].dtype)
+    ranges = y_range, z_range
+    numerator, outside = _run(formula, "value", params, arrays, (), 1.0, ranges)
     return Totals(numerator, denominator, count, outside)
 
 
@@ -236,16 +249,16 @@ def value_and_grad(
     scale
         A number, or a function of Σw and the count that gives it.
     out
-        Where the gradient goes: a contiguous array of the prediction's shape and
-        dtype. Worth passing in a loop: fresh memory costs as much as the whole pass.
+        Where the gradient goes: an array of the prediction's shape and dtype. Worth
+        passing in a loop: fresh memory costs as much as the whole pass.
     """
     arrays = _arrays(y, z, weight, keep)
-    denominator, count = weigh(*arrays[2:], arrays[1].size)
+    denominator, count = weigh(weight, keep, arrays[1].size, arrays[1].dtype)
     factor = scale(denominator, count) if callable(scale) else scale
     out = np.empty(np.shape(z), arrays[1].dtype) if out is None else out
-    limits = bounds(y_range, z_range)
+    ranges = y_range, z_range
     numerator, outside = _run(
-        formula, "value_and_grad", params, arrays, (out.reshape(-1),), factor, limits
+        formula, "value_and_grad", params, arrays, (out,), factor, ranges
     )
     return Totals(numerator, denominator, count, outside), out
 
@@ -275,6 +288,5 @@ def grad_and_hess(
             np.empty(np.shape(z), arrays[1].dtype),
             np.empty(np.shape(z), arrays[1].dtype),
         )
-    flats = tuple(o.reshape(-1) for o in out)
-    _run(formula, "grad_and_hess", params, arrays, flats, 1.0, bounds(None, None))
+    _run(formula, "grad_and_hess", params, arrays, out, 1.0, (None, None))
     return out

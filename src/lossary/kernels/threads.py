@@ -1,7 +1,9 @@
-"""Our own threads: a lazily made pool that survives fork and many callers.
+"""Our own threads: few, made when first needed, and shared by all who call.
 
 Kernels run without the interpreter lock and never start threads themselves, so there
-is no second parallel runtime beside those of NumPy, PyTorch or joblib.
+is no second parallel runtime beside those of NumPy, PyTorch or joblib. The caller
+works and others may help: no call waits for a thread that has not begun, so that
+threads of several callers, a busy core or a fork can make it slower and never stop it.
 """
 
 from __future__ import annotations
@@ -9,88 +11,154 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from queue import SimpleQueue
+from time import perf_counter
 
-from lossary.errors import ParameterError
+from lossary.kernels.limits import count as count
 
 # Several parts per thread, so that a thread whose core is busy does not hold up all.
 PARTS_PER_THREAD = 4
 
+# To wake a thread takes 5 to 100 µs. Of fewer items than these the first is timed,
+# and help is asked for only if the others would take longer than that.
+TIMED_BELOW = 16
+PAYS = 60e-6
 
-def count() -> int:
-    """Return the number of threads that a kernel may use.
-
-    ``LOSSARY_NUM_THREADS`` decides; then ``OMP_NUM_THREADS``, with which joblib and
-    others ask libraries to share the machine; then the cores of this process.
-    """
-    for name in ("LOSSARY_NUM_THREADS", "OMP_NUM_THREADS"):
-        text = os.environ.get(name, "")
-        if text.isdecimal() and int(text) > 0:
-            return int(text)
-        if text and name.startswith("LOSSARY"):
-            raise ParameterError(
-                f"LOSSARY_NUM_THREADS is {text!r}, and should be a whole number of at "
-                "least 1; unset it to use every core"
-            )
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on macOS and Windows
-        return os.cpu_count() or 1
+Task = Callable[[int, int], object]
 
 
-class _Pool:
-    """One executor per process, remade when the number of threads changes."""
+class _Helpers:
+    """The threads of this process that wait to be asked, and who is calling."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.executor: ThreadPoolExecutor | None = None
-        self.workers = 0
+        self.asked: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self.number = 0
+        self.callers: set[int] = set()
 
-    def of(self, workers: int) -> ThreadPoolExecutor:
+    def ask(self, help: Callable[[], None], number: int) -> None:
+        """Have threads call a function; there may be fewer threads than asked for."""
         with self.lock:
-            if self.executor is None or self.workers != workers:
-                self.executor = ThreadPoolExecutor(workers, "lossary")
-                self.workers = workers
-            return self.executor
+            try:
+                while self.number < number:
+                    # A daemon: it never keeps the interpreter from ending.
+                    threading.Thread(
+                        target=_serve,
+                        args=(self.asked,),
+                        name=f"lossary_{self.number}",
+                        daemon=True,
+                    ).start()
+                    self.number += 1
+            except RuntimeError:  # the system allows no more, or Python is ending
+                number = self.number
+        for _ in range(number):
+            self.asked.put(help)
 
 
-_pool = _Pool()
+def _serve(asked: SimpleQueue[Callable[[], None]]) -> None:
+    while True:
+        asked.get()()
+
+
+_helpers = _Helpers()
 
 
 def _forget() -> None:
-    # The threads of the parent do not exist here, and its lock may be held for ever.
-    global _pool
-    _pool = _Pool()
+    # The threads of the parent do not exist here, and its locks may be held for ever.
+    global _helpers
+    _helpers = _Helpers()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)
 
 
-def run(task: Callable[[int, int], object], items: int) -> None:
+def run(task: Task, items: int) -> None:
     """Call ``task(first, last)`` over ``range(items)``, cut into parts.
 
-    The caller's thread works too. With one thread or one item nothing is started.
+    Parts come in any order, on the caller's thread and on others; when this returns
+    or raises, no part is running. Callers share the threads that `count` allows: each
+    leaves those out that others call from.
+
+    Parameters
+    ----------
+    task
+        What is called, once for each item; results must not depend on the cuts.
+    items
+        How many items there are.
+
+    Raises
+    ------
+    BaseException
+        What a part raised; parts that had not begun are left out.
     """
-    threads = min(count(), items)
-    if threads <= 1:
+    if items <= 1:
         task(0, items)
         return
+    callers, caller = _helpers.callers, threading.get_ident()
+    callers.add(caller)
+    try:
+        threads = min(count() - len(callers) + 1, items)
+        if threads <= 1:
+            task(0, items)
+        elif items >= TIMED_BELOW:
+            _together(task, 0, items, threads)
+        else:
+            start = perf_counter()
+            task(0, 1)
+            if (perf_counter() - start) * (items - 1) < PAYS:
+                task(1, items)
+            else:
+                _together(task, 1, items, min(threads, items - 1))
+    finally:
+        callers.discard(caller)
+
+
+def _together(task: Task, first: int, last: int, threads: int) -> None:
+    """Do the items with the help of other threads."""
+    items = last - first
     parts = min(items, threads * PARTS_PER_THREAD)
-    borders = [items * i // parts for i in range(parts + 1)]
-    executor = _pool.of(threads - 1)
-    todo = list(pairwise(borders))
+    todo = list(pairwise(first + items * i // parts for i in range(parts + 1)))
+    errors: list[BaseException] = []
+    # Who helps takes a seat. The caller takes those left when nothing is to be done,
+    # which waits for helpers at work and turns away who comes late.
+    seats = [threading.RLock() for _ in range(threads - 1)]
+    free = list(seats)
 
     def work() -> None:
         while todo:
             try:
-                first, last = todo.pop()
+                part = todo.pop()
             except IndexError:  # another thread was faster
                 return
-            task(first, last)
+            task(*part)
 
-    futures = [executor.submit(work) for _ in range(threads - 1)]
-    work()
-    for future in futures:
-        future.result()
+    def help() -> None:
+        seat = free.pop()
+        if not seat.acquire(blocking=False):
+            return
+        try:
+            work()
+        except BaseException as error:
+            errors.append(error)
+            todo.clear()
+        finally:
+            seat.release()
+
+    try:
+        _helpers.ask(help, threads - 1)
+        work()
+    except BaseException as error:
+        todo.clear()
+        errors.insert(0, error)
+    while True:  # even if interrupted: helpers at work write to the caller's memory
+        try:
+            for seat in seats:
+                seat.acquire()
+            break
+        except BaseException as error:
+            todo.clear()
+            errors.insert(0, error)
+    if errors:
+        raise errors[0]

@@ -1,9 +1,8 @@
-"""Vector maths: elementary functions that a compiler can put into vector loops.
+"""Vector maths: elementary functions of the values that `lanes` prints.
 
-No branch, no table look-up and no call: inlined into a loop, each function becomes a
-few dozen vector instructions, where a scalar ``libm`` call would stop the loop from
-being vectorised at all. Within 2 ulp over the whole range of both precisions,
-subnormal numbers, infinities and NaN included.
+No branch, no table look-up and no call: each function becomes a few dozen vector
+instructions. Within 2 ulp over the whole range of both precisions, subnormal numbers,
+infinities and NaN included.
 
 The methods are the classical ones: Cody and Waite's reduction for exp, fdlibm's
 correction terms for log and log1p.
@@ -11,369 +10,256 @@ correction terms for log and log1p.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import lru_cache
-from typing import Any
+from collections.abc import Callable, Sequence
+from math import inf, nan, sqrt
 
 import numpy as np
-from llvmlite import ir  # type: ignore[import-untyped]
-from numba import njit
-from numba.core.extending import intrinsic
 
+from lossary.kernels.llvm.lanes import Value, choose, floor, muladd
 from lossary.kernels.precision import FLOAT32, FLOAT64, LOG_FIFTH, Precision
 
-Function = Callable[..., Any]
 
-inline: Callable[[Function], Function] = njit(forceinline=True, error_model="numpy")
-"""Compile into the caller: LLVM alone would judge these functions too long."""
-
-
-def _fused(builder: Any, kind: Any) -> Any:
-    """Declare a·b + c, rounded once where the machine can and twice elsewhere."""
-    signature = ir.FunctionType(kind, [kind] * 3)
-    return builder.module.declare_intrinsic("llvm.fmuladd", [kind], signature)
+def precision_of(x: Value) -> Precision:
+    """Return the floating-point format of a value."""
+    return FLOAT32 if x.type.kind == "float" else FLOAT64
 
 
-def _muladd(typing: Any, a: Any, b: Any, c: Any) -> Any:
-    """Return a·b + c."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.call(_fused(builder, args[0].type), args)
-
-    return a(a, a, a), generate
-
-
-def _horner(typing: Any, x: Any, coefficients: Any) -> Any:
-    """Evaluate a polynomial, highest power first, unrolled."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        point, values = args
-        step = _fused(builder, point.type)
-        result = builder.extract_value(values, 0)
-        for i in range(1, coefficients.count):
-            term = builder.extract_value(values, i)
-            result = builder.call(step, [result, point, term])
-        return result
-
-    return x(x, coefficients), generate
+def horner(x: Value, coefficients: Sequence[float]) -> Value:
+    """Evaluate a polynomial, highest power first."""
+    result = x.like(coefficients[0])
+    for c in coefficients[1:]:
+        result = muladd(result, x, c)
+    return result
 
 
-muladd: Function = intrinsic(_muladd)
-horner: Function = intrinsic(_horner)
+def limited(x: Value, low: float, high: float) -> Value:
+    """Return x, at least `low` and at most `high`; a NaN stays."""
+    return choose(x < low, low, choose(x > high, high, x))
 
 
-def _reduction(p: Precision) -> tuple[Function, Function, Function, Function]:
-    """Write x = n·ln 2 + r with |r| <= ln(2)/2; give 2^n, exp(r) - 1 and exp(r)."""
-    real, bits = p.real, p.bits
-    digits = bits(p.digits)
+# -- exponentials ---------------------------------------------------------------------
+
+
+def _reduced(x: Value) -> tuple[Value, Value]:
+    """Write x = n·ln 2 + r with |r| <= ln(2)/2; return n + 1.5·2^digits, and r."""
+    p = precision_of(x)
     # Adding 1.5·2^digits leaves the nearest whole number in the low bits.
-    magic = real(1.5 * 2.0**p.digits)
-    one_over_ln2 = p.number(1.4426950408889634)
-    ln2_high, ln2_low = map(p.number, p.ln2)
-    tail = p.numbers(p.exp_tail)
-    full = p.numbers((*p.exp_tail, 1.0, 1.0))
-
-    @inline
-    def reduce(x: Any) -> Any:
-        k = muladd(x, one_over_ln2, magic)
-        n = k - magic
-        r = muladd(-n, ln2_low, muladd(-n, ln2_high, x))
-        return k, r
-
-    @inline
-    def exp_less_one(r: Any) -> Any:
-        return muladd(r * r, horner(r, tail), r)
-
-    @inline
-    def exp_near(r: Any) -> Any:
-        return horner(r, full)
-
-    @inline
-    def power_of_two(k: Any, bias: Any) -> Any:
-        """Return 2^(n + bias - the format's own), from k = n + magic."""
-        return bits((real(k).view(bits) + bias) << digits).view(real)
-
-    return reduce, power_of_two, exp_less_one, exp_near
+    magic = 1.5 * 2.0**p.digits
+    k = muladd(x, x.like(1.4426950408889634), magic)
+    n = k - magic
+    high, low = p.ln2
+    return k, muladd(-n, low, muladd(-n, high, x))
 
 
-def _exponentials(p: Precision) -> dict[str, Function]:
-    reduce, power_of_two, _, exp_near = _reduction(p)
-    lowest, highest = map(p.number, p.exp_range)
-    zero, two = p.number(0.0), p.number(2.0)
+def _power_of_two(k: Value, bias: Value | int) -> Value:
+    """Return 2^(n + bias - the format's own), from n + 1.5·2^digits."""
+    return ((k.bits() + bias) << precision_of(k).digits).real()
+
+
+def _exp_near(r: Value) -> Value:
+    return horner(r, (*precision_of(r).exp_tail, 1.0, 1.0))
+
+
+def _scaled(e: Value, k: Value, positive: Value) -> Value:
     # 2^n itself overflows before exp does, and underflows where the result is
     # subnormal and must be rounded once: its exponent is moved, and moved back.
-    lowered, raised = p.bits(p.bias - 1), p.bits(p.bias + 64)
-    back = p.number(2.0**-64)
-
-    @inline
-    def scaled(e: Any, k: Any, positive: Any) -> Any:
-        scale = power_of_two(k, lowered if positive else raised)
-        return e * scale * (two if positive else back)
-
-    @inline
-    def limited(x: Any) -> Any:
-        # Compared this way round, a NaN stays.
-        return lowest if x < lowest else (highest if x > highest else x)
-
-    @inline
-    def exp(x: Any) -> Any:
-        k, r = reduce(limited(x))
-        return scaled(exp_near(r), k, x > zero)
-
-    @inline
-    def exp_sum(x: Any, low: Any) -> Any:
-        k, r = reduce(limited(x))
-        e = exp_near(r)
-        return scaled(muladd(e, low, e), k, x > zero)
-
-    @inline
-    def decay(x: Any) -> Any:
-        x = -abs(x)
-        k, r = reduce(lowest if x < lowest else x)
-        return exp_near(r) * power_of_two(k, raised) * back
-
-    return {"exp": exp, "exp_sum": exp_sum, "decay": decay}
+    p = precision_of(e)
+    word = k.bits()
+    bias = choose(positive, word.like(p.bias - 1), word.like(p.bias + 64))
+    back = choose(positive, e.like(2.0), e.like(2.0**-64))
+    return e * _power_of_two(k, bias) * back
 
 
-def _expm1(p: Precision) -> dict[str, Function]:
-    reduce, power_of_two, exp_less_one, _ = _reduction(p)
-    flat, highest = p.number(-45.0), p.number(p.exp_range[1])  # it is -1 below
-    zero, half, two = map(p.number, (0.0, 0.5, 2.0))
-    lowered = p.bits(p.bias - 1)
-
-    @inline
-    def expm1(x: Any) -> Any:
-        k, r = reduce(flat if x < flat else (highest if x > highest else x))
-        # Half of the result: 2^n itself overflows just below the largest float.
-        scale = power_of_two(k, lowered)
-        result = two * (exp_less_one(r) * scale + (scale - half))
-        return x if x == zero else result  # -0.0 too
-
-    return {"expm1": expm1}
+def exp(x: Value) -> Value:
+    """Return e to the power of x."""
+    k, r = _reduced(limited(x, *precision_of(x).exp_range))
+    return _scaled(_exp_near(r), k, x > 0.0)
 
 
-def _split(p: Precision) -> Function:
-    """Write x = 2^k·m with m in [√½, √2), k as a float, for positive normal x."""
-    real, bits = p.real, p.bits
-    digits = bits(p.digits)
-    fraction = bits(2**p.digits - 1)
-    unit = bits(p.real(1.0).view(p.bits))
-    # Moves the change of exponent from 1 to √2.
-    shift = bits(unit - p.real(np.sqrt(0.5)).view(p.bits))
-    root = bits(p.real(np.sqrt(0.5)).view(p.bits))
-    # An integer in the low bits of 2^digits is that number, without a conversion.
-    holder = p.real(2.0**p.digits)
-    holder_bits = bits(holder.view(p.bits))
-    offset = p.real(2.0**p.digits + p.bias)
-
-    @inline
-    def split(x: Any) -> Any:
-        word = bits(real(x).view(bits) + shift)
-        k = bits((word >> digits) | holder_bits).view(real) - offset
-        return k, bits((word & fraction) + root).view(real)
-
-    return split
+def exp_sum(x: Value, low: Value) -> Value:
+    """Return the exponential of a number and a small correction to it."""
+    k, r = _reduced(limited(x, *precision_of(x).exp_range))
+    e = _exp_near(r)
+    return _scaled(muladd(e, low, e), k, x > 0.0)
 
 
-def _inverse_power(p: Precision) -> Function:
-    real, bits = p.real, p.bits
-    digits, magic = bits(p.digits), p.real(1.5 * 2.0**p.digits)
-    bias = bits(p.bias)
-
-    @inline
-    def inverse_power(k: Any) -> Any:
-        """Return 2^-k for a whole k."""
-        word = real(magic - k).view(bits)
-        return bits((word + bias) << digits).view(real)
-
-    return inverse_power
+def decay(x: Value) -> Value:
+    """Return exp(-|x|)."""
+    p = precision_of(x)
+    x = -abs(x)
+    k, r = _reduced(choose(x < p.exp_range[0], p.exp_range[0], x))
+    return _exp_near(r) * _power_of_two(k, p.bias + 64) * 2.0**-64
 
 
-def _logarithms(p: Precision) -> dict[str, Function]:
-    split, inverse_power = _split(p), _inverse_power(p)
-    ln2_high, ln2_low = map(p.number, p.ln2)
-    log_tail = p.numbers(p.log_tail)
-    zero, half, one, two = map(p.number, (0.0, 0.5, 1.0, 2.0))
-    infinity, nan = p.number(np.inf), p.number(np.nan)
-    tiny = p.number(float(np.finfo(p.real).tiny))
-    lift, lifted = p.number(2.0 ** (p.digits + 2)), p.number(p.digits + 2)
-    far = p.number(p.digits + 8)
-
-    @inline
-    def finish(k: Any, f: Any) -> Any:
-        s = f / (two + f)
-        z = s * s
-        square = half * f * f
-        inner = s * muladd(z, horner(z, log_tail), square) + k * ln2_low
-        return k * ln2_high - ((square - inner) - f)
-
-    @inline
-    def log(x: Any) -> Any:
-        small = x < tiny
-        k, m = split(x * lift if small else x)
-        result = finish(k - (lifted if small else zero), m - one)
-        result = result if x > zero else (-infinity if x == zero else nan)
-        return x if x == infinity else result
-
-    @inline
-    def log1p(x: Any) -> Any:
-        u = one + x
-        # What the sum lost, relative to the larger of its terms.
-        lost = (x - (u - one)) if x < one else (one - (u - x))
-        k, m = split(u)
-        # Of a large u nothing is lost that could be seen, and 2^-k is out of range.
-        result = finish(k, (m - one) + lost * inverse_power(k if k < far else far))
-        result = result if x > -one else (-infinity if x == -one else nan)
-        return x if (x == infinity) | (x == zero) else result
-
-    return {"log": log, "log1p": log1p}
+def expm1(x: Value) -> Value:
+    """Return e to the power of x, less one."""
+    p = precision_of(x)
+    k, r = _reduced(limited(x, -45.0, p.exp_range[1]))  # it is -1 below
+    less_one = muladd(r * r, horner(r, p.exp_tail), r)
+    # Half of the result: 2^n itself overflows just below the largest float.
+    scale = _power_of_two(k, p.bias - 1)
+    result = (less_one * scale + (scale - 0.5)) * 2.0
+    return choose(x == 0.0, x, result)  # -0.0 too
 
 
-def _log1p_unit(p: Precision) -> dict[str, Function]:
-    unit_tail = p.numbers(p.unit_tail)
-
-    @inline
-    def log1p_unit(x: Any) -> Any:
-        return muladd(x * x, horner(x, unit_tail), x)
-
-    return {"log1p_unit": log1p_unit}
+# -- logarithms -----------------------------------------------------------------------
 
 
-def _hyperbolic(p: Precision, exp: Function) -> dict[str, Function]:
-    tail = p.numbers(p.tanh_tail)
-    zero, one, two, border = map(p.number, (0.0, 1.0, 2.0, 0.55))
-
-    @inline
-    def tanh(x: Any) -> Any:
-        a = abs(x)
-        z = x * x
-        near = x if x == zero else muladd(x * z, horner(z, tail), x)  # -0.0 too
-        far = one - two / (exp(two * a) + one)
-        return near if a < border else (-far if x < zero else far)
-
-    return {"tanh": tanh}
+def _split(x: Value) -> tuple[Value, Value]:
+    """Write x = 2^k·m with m in [√½, √2), for positive normal x."""
+    p = precision_of(x)
+    root = int(p.real(sqrt(0.5)).view(p.bits))
+    unit = int(p.real(1.0).view(p.bits))
+    word = x.bits() + (unit - root)  # the exponent changes at √2, not at 1
+    # A whole number in the low bits of 2^digits is that number, without a conversion.
+    holder = 2.0**p.digits
+    whole = (word >> p.digits) | int(p.real(holder).view(p.bits))
+    return whole.real() - (holder + p.bias), ((word & (2**p.digits - 1)) + root).real()
 
 
-def _pairs() -> tuple[Function, Function]:
-    """Give product and sum of unevaluated sums, for twice the digits of float64."""
-    splitter = 2.0**27 + 1
-
-    @inline
-    def multiply(a: Any, a_low: Any, b: Any, b_low: Any) -> Any:
-        # Dekker's way: no fused operation is needed.
-        t = splitter * a
-        a1 = t - (t - a)
-        u = splitter * b
-        b1 = u - (u - b)
-        a2, b2 = a - a1, b - b1
-        high = a * b
-        error = ((a1 * b1 - high) + a1 * b2 + a2 * b1) + a2 * b2
-        return high, error + (a * b_low + a_low * b)
-
-    @inline
-    def add(a: Any, a_low: Any, b: Any, b_low: Any) -> Any:
-        high = a + b
-        v = high - a
-        return high, ((a - (high - v)) + (b - v)) + (a_low + b_low)
-
-    return multiply, add
+def _finished(k: Value, f: Value) -> Value:
+    """Return k·ln 2 + log(1 + f)."""
+    p = precision_of(f)
+    high, low = p.ln2
+    s = f / (f + 2.0)
+    z = s * s
+    square = f * 0.5 * f
+    inner = s * muladd(z, horner(z, p.log_tail), square) + k * low
+    return k * high - ((square - inner) - f)
 
 
-def _double_logarithm() -> Function:
+def log(x: Value) -> Value:
+    """Return the natural logarithm."""
+    p = precision_of(x)
+    small = x < float(np.finfo(p.real).tiny)
+    lift = p.digits + 2
+    k, m = _split(choose(small, x * 2.0**lift, x))
+    result = _finished(k - choose(small, x.like(lift), x.like(0.0)), m - 1.0)
+    result = choose(x > 0.0, result, choose(x == 0.0, x.like(-inf), x.like(nan)))
+    return choose(x == inf, x, result)
+
+
+def log1p(x: Value) -> Value:
+    """Return the natural logarithm of 1 + x."""
+    p = precision_of(x)
+    u = x + 1.0
+    # What the sum lost, relative to the larger of its terms.
+    lost = choose(x < 1.0, x - (u - 1.0), 1.0 - (u - x))
+    k, m = _split(u)
+    # Of a large u nothing is lost that could be seen, and 2^-k is out of range.
+    far = p.digits + 8.0
+    whole = 1.5 * 2.0**p.digits - choose(k < far, k, far)
+    result = _finished(k, (m - 1.0) + lost * _power_of_two(whole, p.bias))
+    result = choose(x > -1.0, result, choose(x == -1.0, x.like(-inf), x.like(nan)))
+    return choose((x == inf) | (x == 0.0), x, result)
+
+
+def log1p_unit(x: Value) -> Value:
+    """Return the natural logarithm of 1 + x on [0, 1], where it needs no reduction."""
+    return muladd(x * x, horner(x, precision_of(x).unit_tail), x)
+
+
+def xlogy(x: Value, y: Value) -> Value:
+    """Return x·log y, and 0 where x is 0."""
+    return choose(x == 0.0, 0.0, x * log(y))
+
+
+# -- hyperbolic functions -------------------------------------------------------------
+
+
+def tanh(x: Value) -> Value:
+    """Return the hyperbolic tangent."""
+    a, z = abs(x), x * x
+    near = muladd(x * z, horner(z, precision_of(x).tanh_tail), x)
+    near = choose(x == 0.0, x, near)  # -0.0 too
+    far = 1.0 - 2.0 / (exp(a * 2.0) + 1.0)
+    return choose(a < 0.55, near, choose(x < 0.0, -far, far))
+
+
+# -- powers ---------------------------------------------------------------------------
+
+Pair = tuple[Value, Value]
+"""An unevaluated sum of two float64: twice the digits."""
+
+_SPLITTER = 2.0**27 + 1
+
+
+def _multiply(a: Value, a_low: Value, b: Value, b_low: Value) -> Pair:
+    # Dekker's way: no fused operation is needed.
+    t = a * _SPLITTER
+    a1 = t - (t - a)
+    u = b * _SPLITTER
+    b1 = u - (u - b)
+    a2, b2 = a - a1, b - b1
+    high = a * b
+    error = ((a1 * b1 - high) + a1 * b2 + a2 * b1) + a2 * b2
+    return high, error + (a * b_low + a_low * b)
+
+
+def _add(a: Value, a_low: Value, b: Value, b_low: Value) -> Pair:
+    high = a + b
+    v = high - a
+    return high, ((a - (high - v)) + (b - v)) + (a_low + b_low)
+
+
+def _log_pair(x: Value) -> Pair:
     """Write log x as a sum of two float64 with about 65 good bits, for x > 0."""
-    p, (multiply, add) = FLOAT64, _pairs()
-    split, tail = _split(p), LOG_FIFTH
-    ln2_high, ln2_low = p.ln2
-    third = (2 / 3, 3.7007434154171885e-17)  # 2/3 to twice the digits
-    tiny, lift = 2.0**-1022, 2.0**54
-
-    @inline
-    def log_pair(x: Any) -> Any:
-        small = x < tiny
-        k, m = split(x * lift if small else x)
-        k = k - (54.0 if small else 0.0)
-        f = m - 1.0
-        u = 2.0 + f
-        s = f / u
-        # What the division lost: f - s·u, with u itself rounded from 2 + f.
-        product, rest = multiply(s, 0.0, u, f - (u - 2.0))
-        s_low = ((f - product) - rest) / u
-        z, z_low = multiply(s, s_low, s, s_low)
-        cube, cube_low = multiply(z, z_low, s, s_low)
-        head, head_low = multiply(cube, cube_low, third[0], third[1])
-        head_low = head_low + cube * (z * horner(z, tail))
-        high, low = add(2.0 * s, 2.0 * s_low, head, head_low)
-        return add(k * ln2_high, k * ln2_low, high, low)
-
-    return log_pair
+    small = x < 2.0**-1022
+    k, m = _split(choose(small, x * 2.0**54, x))
+    k = k - choose(small, x.like(54.0), x.like(0.0))
+    f = m - 1.0
+    u = f + 2.0
+    s = f / u
+    # What the division lost: f - s·u, with u itself rounded from 2 + f.
+    product, rest = _multiply(s, s.like(0.0), u, f - (u - 2.0))
+    s_low = ((f - product) - rest) / u
+    z, z_low = _multiply(s, s_low, s, s_low)
+    cube, cube_low = _multiply(z, z_low, s, s_low)
+    third = x.like(2 / 3), x.like(3.7007434154171885e-17)  # 2/3 to twice the digits
+    head, head_low = _multiply(cube, cube_low, *third)
+    head_low = head_low + cube * (z * horner(z, LOG_FIFTH))
+    high, low = _add(s * 2.0, s_low * 2.0, head, head_low)
+    ln2_high, ln2_low = FLOAT64.ln2
+    return _add(k * ln2_high, k * ln2_low, high, low)
 
 
-def _positive_power(p: Precision) -> Function:
-    """Give x ** y for x > 0, through a logarithm good enough for 2 ulp in the end."""
-    if p is FLOAT32:  # float64 has digits to spare for it
-        exp, log = _exponentials(FLOAT64)["exp"], _logarithms(FLOAT64)["log"]
-
-        @inline
-        def single(x: Any, y: Any) -> Any:
-            return np.float32(exp(np.float64(y) * log(np.float64(x))))
-
-        return single
-    log_pair, (multiply, _) = _double_logarithm(), _pairs()
-    exp_sum = _exponentials(FLOAT64)["exp_sum"]
-
-    @inline
-    def double(x: Any, y: Any) -> Any:
-        high, low = log_pair(x)
-        a, b = multiply(high, low, y, 0.0)
-        e = a + b
-        return exp_sum(e, (a - e) + b if abs(a) < 1000.0 else 0.0)
-
-    return double
+def _positive_power(x: Value, y: Value) -> Value:
+    """Return x ** y for x > 0, by a logarithm good enough for 2 ulp in the end."""
+    if x.type.kind == "float":  # float64 has digits to spare for it
+        return exp(y.to("double") * log(x.to("double"))).to("float")
+    a, b = _multiply(*_log_pair(x), y, y.like(0.0))
+    e = a + b
+    return exp_sum(e, choose(abs(a) < 1000.0, (a - e) + b, 0.0))
 
 
-def _powers(p: Precision) -> dict[str, Function]:
-    positive_power = _positive_power(p)
-    zero, half, one = map(p.number, (0.0, 0.5, 1.0))
-    infinity, nan = p.number(np.inf), p.number(np.nan)
-    steep = p.number(2.0**67)  # beyond, every base but 1 gives 0 or infinity
-
-    @inline
-    def power(x: Any, y: Any) -> Any:
-        base = abs(x)
-        limited = steep if y > steep else (-steep if y < -steep else y)
-        result = positive_power(base, limited)
-        result = (zero if y > zero else infinity) if base == zero else result
-        result = (infinity if y > zero else zero) if base == infinity else result
-        whole = (np.floor(y) == y) | (base == infinity)
-        odd = (np.floor(y) == y) & (np.floor(half * y) != half * y)
-        signed = (-result if odd else result) if whole else nan
-        result = signed if x < zero else result
-        result = result if (x == x) & (y == y) else nan
-        return one if (y == zero) | (x == one) else result
-
-    return {"pow": power}
+def power(x: Value, y: Value) -> Value:
+    """Return x ** y, as C's ``pow``."""
+    base = abs(x)
+    steep = 2.0**67  # beyond, every base but 1 gives 0 or infinity
+    result = _positive_power(base, limited(y, -steep, steep))
+    zero, infinity = x.like(0.0), x.like(inf)
+    rising = y > 0.0
+    result = choose(base == 0.0, choose(rising, zero, infinity), result)
+    result = choose(base == inf, choose(rising, infinity, zero), result)
+    integral = floor(y) == y
+    half = y * 0.5
+    odd = integral & (floor(half) != half)
+    whole = integral | (base == inf)
+    signed = choose(whole, choose(odd, -result, result), nan)
+    result = choose(x < 0.0, signed, result)
+    result = choose((x == x) & (y == y), result, nan)
+    return choose((y == 0.0) | (x == 1.0), 1.0, result)
 
 
-def _products(p: Precision, log: Function) -> dict[str, Function]:
-    zero = p.number(0.0)
-
-    @inline
-    def xlogy(x: Any, y: Any) -> Any:
-        return zero if x == zero else x * log(y)
-
-    return {"xlogy": xlogy}
-
-
-@lru_cache(maxsize=2)
-def functions(dtype: str) -> dict[str, Function]:
-    """Return the vector functions of ``"float32"`` or ``"float64"``, by name.
-
-    ``decay`` is exp(-|x|); ``log1p_unit`` is log1p on [0, 1], where it needs no
-    reduction; ``exp_sum`` is the exponential of an unevaluated sum of a number and a
-    small correction.
-    """
-    p = {"float32": FLOAT32, "float64": FLOAT64}[dtype]
-    table = _exponentials(p) | _expm1(p) | _logarithms(p) | _log1p_unit(p)
-    table |= _hyperbolic(p, table["exp"])
-    table |= _powers(p) | _products(p, table["log"])
-    return table
+FUNCTIONS: dict[str, Callable[..., Value]] = {
+    "decay": decay,
+    "exp": exp,
+    "expm1": expm1,
+    "log": log,
+    "log1p": log1p,
+    "log1p_unit": log1p_unit,
+    "pow": power,
+    "tanh": tanh,
+    "xlogy": xlogy,
+}
+"""The functions that lowered formulas call, by the name of the operation."""

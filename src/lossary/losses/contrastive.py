@@ -27,3 +27,25 @@ def info_nce(y, z):
     0.3133
     """
     return weighted(y, softplus(-z))
+
+
+@pairwise(each="pair", temperature=0.1, bias=-10.0, elicits="log-density ratio")
+def siglip(y, z):
+    """Log loss of judging of every pair of the batch whether it belongs together.
+
+    Use it to learn embeddings from pairs, as `info_nce`; each pair is judged on its
+    own, so that no row needs the scores of the others. The loss of a row is the sum
+    over its pairs, of which one belongs together. A score is the similarity divided
+    by ``temperature``, plus ``bias``: the paper multiplies by t = 10, which is a
+    temperature of 0.1, and starts at b = -10; both are meant to be learned.
+
+    Zhai et al. (2023), Sigmoid loss for language image pre-training, ICCV.
+
+    Examples
+    --------
+    >>> import lossary as ls
+    >>> keys = [[1.0, 0.0], [0.0, 1.0]]
+    >>> round(float(ls.siglip(keys, keys)), 4)
+    0.6932
+    """
+    return weighted(y, softplus(-z)) + weighted(1 - y, softplus(z))

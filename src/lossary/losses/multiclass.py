@@ -22,6 +22,10 @@ def cross_entropy(y, z):
     probability per class; predictions are logits, ``from_logits=False`` takes
     probabilities.
 
+    Weights of classes are weights of rows, ``sample_weight=weight[labels]``, and their
+    mean is Σwℓ/Σw. Rows to ignore, such as those labelled -100, are left out by
+    ``mask=labels != -100``, whatever they hold.
+
     Good (1952), Rational decisions, JRSS B 14(1). Bridle (1990), Probabilistic
     interpretation of feedforward classification network outputs.
 
@@ -30,6 +34,19 @@ def cross_entropy(y, z):
     >>> import lossary as ls
     >>> round(float(ls.cross_entropy([2], [[0.2, -0.3, 0.5]])), 4)
     0.784
+    >>> round(float(ls.cross_entropy([2], [[0.2, -0.3, 0.5]], label_smoothing=0.1)), 4)
+    0.8206
+
+    Weights of classes, and labels that are ignored:
+
+    >>> import numpy as np
+    >>> labels, weight = np.array([0, -100, 2]), np.array([1.0, 1.0, 3.0])
+    >>> logits = np.array([[0.2, -0.3, 0.5], [0.0, 0.0, 9.0], [0.2, -0.3, 0.5]])
+    >>> counted = labels != -100
+    >>> row_weight = weight[np.where(counted, labels, 0)]
+    >>> loss = ls.cross_entropy(labels, logits, sample_weight=row_weight, mask=counted)
+    >>> round(float(loss), 4)
+    0.859
     """
     return weighted(y, softplus(-z))
 

@@ -36,7 +36,8 @@ _FUNCTIONS = {"minimum": "min", "maximum": "max", "sigmoid": "σ"}
 # What the letters of a formula stand for, where it is not one item's y and z.
 _LEGENDS = {
     "rowwise": "per class: y its share, z its score − logsumexp of the other scores",
-    "pairwise": "per row: y is 1, z its own similarity − logsumexp of the others'",
+    "row": "per row: y is 1, z its own similarity − logsumexp of the others'",
+    "pair": "per pair: y is 1 for a row's own, else 0, z its similarity; added up",
     "overlap": "per mask: tp = Σ y·p, y = Σ y, p = Σ p",
 }
 
@@ -84,7 +85,8 @@ def legend(loss: Any) -> str:
     >>> legend(ls.dice)
     'per mask: tp = Σ y·p, y = Σ y, p = Σ p'
     """
-    names = [term.structure.name for _, term in terms_of(loss)]
+    structures = [term.structure for _, term in terms_of(loss)]
+    names = [getattr(s, "each", s.name) for s in structures]
     return "; ".join(
         _LEGENDS[name] for name in dict.fromkeys(names) if name in _LEGENDS
     )

@@ -156,6 +156,8 @@ def best_log_odds(loss: Loss, y_true: Any, sample_weight: Any) -> np.ndarray:
     for all classes: each p_k follows from λ, and λ from Σ p = 1.
     """
     shares = _class_shares(loss, y_true, sample_weight)
+    rate = loss.parameters.get("label_smoothing", 0.0)
+    shares = np.asarray((1 - rate) * shares + rate / len(shares))
     if loss.definition.elicits == "class probabilities":
         p = shares
     else:

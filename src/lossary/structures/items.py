@@ -7,12 +7,14 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from lossary.arrays.fused import OnePass
 from lossary.batch import Batch, without_removed
 from lossary.errors import ParameterError
 from lossary.kinds import Kind
 from lossary.loss import Loss
 from lossary.reduction import IN_ONE_PASS, Sums, nothing_left, quotient
 from lossary.shapes import Signature
+from lossary.structures.plain import Plain
 
 
 class ItemStructure:
@@ -25,6 +27,8 @@ class ItemStructure:
     name: str
     kernel: str | None = None
     """The kernel that computes members in one pass, where there is one."""
+    quick: type[Plain] | None = None
+    """What makes their commonest call ready."""
     signatures: tuple[Signature, ...]
     inputs: tuple[str, ...] = ("y", "z")
     log_partition: Callable[..., Any] | None = None
@@ -79,6 +83,12 @@ class ItemStructure:
         """Say what else is surely wrong with the values."""
         return []
 
+    def plain(self, loss: Loss) -> Plain | None:
+        """Return the commonest call of a loss made ready, if the kernel computes it."""
+        if self.quick is None or self.kernel_for(loss) != self.kernel:
+            return None
+        return self.quick(loss)
+
     def linked(self, loss: Loss) -> Loss:
         """Return the loss as a function of its link-space score."""
         return loss
@@ -97,13 +107,8 @@ class ItemStructure:
 
     def _totals(self, loss: Loss, batch: Batch, reduction: str) -> Sums:
         counting = batch.counting
-        numerator = None
-        kernel = self._kernel(loss, batch, reduction)
-        if kernel is not None:
-            plain = partial(self._plain_total, loss, batch)
-            numerator = batch.lib.fused_total(
-                kernel, loss.formula, loss.params, batch, plain
-            )
+        call = self._one_pass(loss, batch, reduction)
+        numerator = None if call is None else batch.lib.fused_total(call)
         if numerator is None:
             items = counting.counted(self.items(loss, batch))
             scale = counting.row_scale(reduction, items)
@@ -135,12 +140,8 @@ class ItemStructure:
             )
         denominator = 1.0 if reduction == "sum" else self.denominator(batch, reduction)
         scale = reciprocal(batch, denominator, empty)
-        fused = None
-        kernel = self._kernel(loss, batch, reduction)
-        if kernel is not None:
-            fused = batch.lib.fused_gradient(
-                kernel, loss.formula, loss.params, batch, scale, out
-            )
+        call = self._one_pass(loss, batch, reduction)
+        fused = None if call is None else batch.lib.fused_gradient(call, scale, out)
         if fused is None:
 
             def shares(items: Any) -> Any:
@@ -157,10 +158,18 @@ class ItemStructure:
         )
         return number(batch, value), gradient
 
-    def _kernel(self, loss: Loss, batch: Batch, reduction: str) -> str | None:
-        """Name the kernel of a call; none for row means and half precision."""
+    def _one_pass(self, loss: Loss, batch: Batch, reduction: str) -> OnePass | None:
+        """Return the sum of a call as one pass; none for row means, half precision."""
         once = reduction in IN_ONE_PASS and batch.dtype == batch.z.dtype
-        return self.kernel_for(loss) if once else None
+        return self.one_pass(loss, batch) if once else None
+
+    def one_pass(self, loss: Loss, batch: Batch) -> OnePass | None:
+        """Return the sum of all items as one pass, if a kernel computes the loss."""
+        kernel = self.kernel_for(loss)
+        if kernel is None:
+            return None
+        plain = partial(self._plain_total, loss, batch)
+        return OnePass(kernel, loss.formula, loss.params, batch, plain)
 
     def kernel_for(self, loss: Loss) -> str | None:
         """Name the kernel that computes a loss in one pass, where there is one."""

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from lossary.arrays import Library, library_of, record
-from lossary.batch import Batch
+from lossary.arrays import library_of
+from lossary.batch import Batch, without_removed
 from lossary.emit.latex import latex
 from lossary.errors import ParameterError
 from lossary.expr.derivative import derivative
-from lossary.expr.formula import Formula
-from lossary.expr.graph import Node, apply, symbol
+from lossary.expr.graph import symbol
 from lossary.kinds import Kind, kind
 from lossary.loss import Loss
 from lossary.parameters import Choice
@@ -22,82 +22,28 @@ from lossary.reduction import Sums, quotient
 from lossary.shapes import Signature
 from lossary.structures.constants import LINKS
 from lossary.structures.declare import define
-from lossary.structures.items import ItemStructure, fitting, into, number, reciprocal
+from lossary.structures.items import ItemStructure, fitting, number, reciprocal
+from lossary.structures.soft_counts import (
+    Counter,
+    Counts,
+    Pixels,
+    Triple,
+    losses_of,
+    of_counts,
+)
 
 MASKS = Signature("*b, *b -> n")
 CLASSES = Signature("*b, *b k -> n k")
 
-_SIGMOID = Formula(apply("sigmoid", symbol("z")), ("y", "z"))
-
-
-@record("overlap", "target", "prediction")
-@dataclass(frozen=True)
-class Counts:
-    """Soft counts of a batch: Σ w·y·p, Σ w·y and Σ w·p; they merge by addition."""
-
-    loss: Loss
-    overlap: Any
-    target: Any
-    prediction: Any
-
-    def __add__(self, other: Counts) -> Counts:
-        """Merge the counts of two parts of the data."""
-        if not isinstance(other, Counts):
-            return NotImplemented
-        return Counts(
-            self.loss,
-            self.overlap + other.overlap,
-            self.target + other.target,
-            self.prediction + other.prediction,
-        )
-
-    def mean(self, empty: str = "nan") -> Any:
-        """Return the loss of the merged counts, averaged over classes."""
-        lib = library_of(self.overlap)
-        counts = self.overlap, self.target, self.prediction
-        losses, some = _losses(self.loss, lib, counts)
-        return quotient(lib.total(losses), lib.total(some), empty)
-
-
-def _losses(loss: Loss, lib: Library, counts: tuple[Any, ...]) -> tuple[Any, Any]:
-    """Return a loss per count, and 1 where there is anything to overlap, else 0."""
-    xp = lib.namespace(counts[0])
-    some = (counts[1] + counts[2]) != 0
-    losses = _of_counts(loss, lib, loss.formula.value, _safe(xp, some, counts))
-    return xp.where(some, losses, xp.zeros_like(losses)), lib.cast(some, losses.dtype)
-
-
-def _safe(xp: Any, some: Any, counts: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple(xp.where(some, c, xp.ones_like(c)) for c in counts)
-
-
-def _of_counts(loss: Loss, lib: Library, node: Node, counts: tuple[Any, ...]) -> Any:
-    formula = loss.formula
-    return lib.run(node, (*formula.inputs, *formula.params))(*counts, *loss.params)
-
 
 @dataclass(frozen=True)
-class _Pixels:
-    """Targets, probabilities and weights per pixel (and class), ready to be summed."""
+class _Items:
+    """A loss per image (and class), its weight, and the counts that it comes from."""
 
-    y: Any
-    p: Any
-    w: Any
-    images: Any
-    axes: tuple[int, ...]
-
-    def counts(self, xp: Any) -> tuple[Any, Any, Any]:
-        y, p, w = self.y, self.p, self.w
-        return (
-            xp.sum(w * y * p, axis=self.axes),
-            xp.sum(w * y + 0 * p, axis=self.axes),
-            xp.sum(w * p, axis=self.axes),
-        )
-
-    def spread(self, xp: Any, per_item: Any, like: Any) -> Any:
-        """Give every pixel the number of its item."""
-        shape = [1 if i in self.axes else n for i, n in enumerate(like)]
-        return xp.reshape(per_item, tuple(shape))
+    pixels: Counter
+    counts: Triple
+    losses: Any
+    shares: Any
 
 
 class Overlap(ItemStructure):
@@ -109,6 +55,7 @@ class Overlap(ItemStructure):
     """
 
     name = "overlap"
+    kernel = "overlap"
     signatures = (MASKS, CLASSES)
     inputs = ("tp", "y", "p")
 
@@ -131,128 +78,79 @@ class Overlap(ItemStructure):
 
     # -- computing ------------------------------------------------------------------
 
-    def _pixels(self, loss: Loss, batch: Batch) -> _Pixels:
-        lib, y, z = batch.lib, batch.y, batch.z
-        xp = lib.namespace(z)
-        by_class = self.indexed(batch.signature)
-        p = z
-        if loss.form == "logit":
-            p = _softmax(lib, z) if by_class else _of_sigmoid(_SIGMOID.value, batch)
-        pixels = len(batch.counting.shape)
-        per_image = loss.parameters["over"] == "image" and pixels > 1
-        w, images = _weights(batch, z[..., 0] if by_class else z, per_image)
-        if by_class:
-            labels = xp.expand_dims(lib.cast(y, xp.int64), axis=-1)
-            y = lib.cast(labels == lib.numbered(z), z.dtype)
-            w = xp.expand_dims(w, axis=-1)
-        axes = tuple(range(1 if per_image else 0, pixels))
-        return _Pixels(y, p, w, images, axes)
+    def _pixels(self, loss: Loss, batch: Batch) -> tuple[Counter, Any]:
+        """Return what counts the pixels, and a weight per image if that was given."""
+        counting = batch.counting
+        per_image = loss.parameters["over"] == "image" and len(counting.shape) > 1
+        if not per_image or counting.weight_axes != 1:
+            return _counter(loss, batch, counting.weight, per_image), None
+        images = counting.weight
+        while len(batch.lib.shape(images)) > 1:
+            images = images[:, 0]
+        return _counter(loss, batch, None, per_image), images
 
-    def _items(
-        self, loss: Loss, batch: Batch
-    ) -> tuple[_Pixels, tuple[Any, ...], Any, Any]:
-        """Return pixels, counts, the loss of each item, and each item's weight."""
-        pixels = self._pixels(loss, batch)
-        xp = batch.lib.namespace(pixels.p)
-        counts = pixels.counts(xp)
-        losses, shares = _losses(loss, batch.lib, counts)
-        if pixels.images is not None:
-            extra = len(batch.lib.shape(losses)) - 1
-            shares = shares * xp.reshape(pixels.images, (-1, *[1] * extra))
-        return pixels, counts, losses, shares
+    def _items(self, loss: Loss, batch: Batch) -> _Items:
+        """Return the losses of the items, and what they come from."""
+        pixels, images = self._pixels(loss, batch)
+        counts = pixels.counts()
+        losses, shares = losses_of(loss, batch.lib, counts)
+        if images is not None:
+            classes = len(batch.lib.shape(losses)) - 1
+            xp = batch.lib.namespace(images)
+            shares = shares * xp.reshape(images, (-1, *[1] * classes))
+        return _Items(pixels, counts, losses, shares)
 
     def value(self, loss: Loss, batch: Batch, reduction: str, empty: str) -> Any:
         """Return the reduced loss."""
-        _, _, losses, shares = self._items(loss, batch)
+        items = self._items(loss, batch)
+        weighted = items.shares * items.losses
         if reduction == "none":
-            return batch.returned(shares * losses)
-        total = batch.lib.total(shares * losses)
-        if reduction == "sum":
-            return number(batch, total)
-        return number(
-            batch, quotient(total, self._divisor(batch, shares, reduction), empty)
-        )
-
-    def _divisor(self, batch: Batch, shares: Any, reduction: str) -> Any:
-        if reduction == "mean_over_items":
-            shares = batch.lib.cast(shares != 0, shares.dtype)
-        return batch.lib.total(shares)
+            return batch.returned(weighted)
+        value = batch.lib.total(weighted)
+        if reduction != "sum":
+            value = quotient(value, _divisor(batch, items.shares, reduction), empty)
+        return number(batch, value)
 
     def sums(self, loss: Loss, batch: Batch, reduction: str) -> Any:
         """Return what merges: soft counts over a batch, else Σ w·l and Σ w."""
-        _, counts, losses, shares = self._items(loss, batch)
+        items = self._items(loss, batch)
         if loss.parameters["over"] == "batch":
-            return Counts(loss, *counts)
-        divisor = self._divisor(batch, shares, reduction)
-        return Sums(batch.lib.total(shares * losses), divisor)
+            return Counts(loss, *(_merging(batch, c) for c in items.counts))
+        total = batch.lib.total(items.shares * items.losses)
+        divisor = _divisor(batch, items.shares, reduction)
+        return Sums(_merging(batch, total), _merging(batch, divisor))
 
     def value_and_grad(
         self, loss: Loss, batch: Batch, reduction: str, empty: str, out: Any
     ) -> tuple[Any, Any]:
         """Return the reduced loss and its gradient in the prediction."""
-        lib = batch.lib
-        pixels, counts, losses, shares = self._items(loss, batch)
-        scale = shares
-        value = lib.total(shares * losses)
+        out = fitting(batch, out)
+        items = self._items(loss, batch)
+        scale, weighted = items.shares, items.shares * items.losses
         if reduction == "none":
-            value = shares * losses
-        elif reduction != "sum":
-            divisor = self._divisor(batch, shares, reduction)
-            value = quotient(value, divisor, empty)
-            scale = shares * reciprocal(batch, divisor, empty)
-        slope, _ = self._slopes(loss, batch, pixels, counts)
-        xp = lib.namespace(slope)
-        slope = pixels.spread(xp, scale, lib.sizes(pixels.p)) * slope
-        gradient = batch.returned(self._to_scores(loss, batch, pixels.p, slope))
-        value = batch.returned(value) if reduction == "none" else number(batch, value)
-        return value, into(gradient, fitting(batch, out))
-
-    def _slopes(
-        self, loss: Loss, batch: Batch, pixels: _Pixels, counts: tuple[Any, ...]
-    ) -> tuple[Any, Any]:
-        """Return slope and bend of an item's loss in each of its probabilities."""
-        lib, formula = batch.lib, loss.formula
-        xp = lib.namespace(pixels.p)
-        some = (counts[1] + counts[2]) != 0
-        safe = _safe(xp, some, counts)
-
-        def partial(*names: str) -> Any:
-            node = formula.value
-            for name in names:
-                node = derivative(node, symbol(name))
-            found = _of_counts(loss, lib, node, safe)
-            found = xp.where(some, found, xp.zeros_like(found))
-            return pixels.spread(xp, found, lib.sizes(pixels.p))
-
-        y, w = pixels.y, pixels.w
-        slope = w * (partial("tp") * y + partial("p"))
-        mixed = partial("tp", "tp") * y * y + 2 * partial("tp", "p") * y
-        return slope, w * w * (mixed + partial("p", "p"))
-
-    def _to_scores(self, loss: Loss, batch: Batch, p: Any, slope: Any) -> Any:
-        """Chain a slope in the probabilities to the scores."""
-        if loss.form != "logit":
-            return slope
-        if not self.indexed(batch.signature):
-            return slope * _of_sigmoid(_SIGMOID.gradient, batch)
-        xp = batch.lib.namespace(p)
-        return p * (slope - xp.sum(p * slope, axis=-1, keepdims=True))
+            value = batch.returned(weighted)
+        else:
+            value = batch.lib.total(weighted)
+            if reduction != "sum":
+                divisor = _divisor(batch, items.shares, reduction)
+                value = quotient(value, divisor, empty)
+                scale = scale * reciprocal(batch, divisor, empty)
+            value = number(batch, value)
+        by_overlap, by_prediction = (
+            scale * of_counts(loss, batch.lib, items.counts, name)
+            for name in ("tp", "p")
+        )
+        return value, items.pixels.gradient(by_overlap, by_prediction, out)
 
     def grad_and_hess(self, loss: Loss, batch: Batch) -> tuple[Any, Any]:
         """Return gradient and diagonal curvature of each image's own loss."""
-        pixels, counts, *_ = self._items(loss, batch)
-        slope, bend = self._slopes(loss, batch, pixels, counts)
-        gradient = self._to_scores(loss, batch, pixels.p, slope)
-        p = pixels.p
-        if loss.form != "logit":
-            curvature = bend
-        elif not self.indexed(batch.signature):
-            steep = _of_sigmoid(_SIGMOID.gradient, batch)
-            curvature = bend * steep**2
-            curvature = curvature + slope * _of_sigmoid(_SIGMOID.curvature, batch)
-        else:
-            curvature = _softmax_diagonal(batch.lib.namespace(p), p, slope, bend)
-        return batch.returned(gradient), batch.returned(curvature)
+        items = self._items(loss, batch)
+        derived = partial(of_counts, loss, batch.lib, items.counts)
+        slopes = derived("tp"), derived("p")
+        bends = derived("tp", "tp"), derived("tp", "p"), derived("p", "p")
+        pixels: Any = items.pixels
+        curved: tuple[Any, Any] = pixels.curved(slopes, bends)
+        return curved
 
     def best_constant(self, loss: Loss, y_true: Any, sample_weight: Any) -> Any:
         """Return the constant score of the least loss over 0/1 masks."""
@@ -283,41 +181,27 @@ class Overlap(ItemStructure):
         )
 
 
-def _of_sigmoid(node: Node, batch: Batch) -> Any:
-    """Return the sigmoid of the scores, or a derivative that keeps its digits."""
-    sigmoid = batch.lib.elementwise(node, _SIGMOID, ())
-    return sigmoid(batch.lib.constant(batch.z), batch.z)
+def _counter(loss: Loss, batch: Batch, weight: Any, per_image: bool) -> Counter:
+    """Return what counts the pixels: a compiled kernel, or array code."""
+
+    def plain(z: Any) -> Triple:
+        kept = without_removed(loss, replace(batch, z=z))
+        return Pixels(loss, kept, weight, per_image).counts()
+
+    logits = loss.form == "logit"
+    fused = batch.lib.fused_overlap(batch, weight, per_image, logits, plain)
+    return Pixels(loss, batch, weight, per_image) if fused is None else fused
 
 
-def _softmax(lib: Library, z: Any) -> Any:
-    xp = lib.namespace(z)
-    e = xp.exp(z - lib.constant(xp.max(z, axis=-1, keepdims=True)))
-    return e / xp.sum(e, axis=-1, keepdims=True)
+def _merging(batch: Batch, x: Any) -> Any:
+    """Give sums the dtype that those of other parts have, however they were taken."""
+    return batch.lib.cast(x, batch.z.dtype) if batch.lib.autodiff else x
 
 
-def _weights(batch: Batch, like: Any, per_image: bool) -> tuple[Any, Any]:
-    """Return weights of pixels and, where there is one weight per image, of images."""
-    counting = batch.counting
-    xp = batch.lib.namespace(like)
-    if not per_image or counting.weight_axes != 1:
-        return counting.counted(xp.ones_like(like)), None
-    kept = xp.ones_like(like)
-    if counting.keep is not None:
-        kept = batch.lib.cast(counting.keep, like.dtype)
-    images = counting.weight
-    while len(batch.lib.shape(images)) > 1:
-        images = images[:, 0]
-    return kept, images
-
-
-def _softmax_diagonal(xp: Any, p: Any, slope: Any, bend: Any) -> Any:
-    """Return Σ_j bend_j·(dp_j/dz_k)² + Σ_j slope_j·d²p_j/dz_k² for every class k."""
-    own = p * (1 - p)
-    bends = bend * p * p
-    pull = slope * p
-    others = xp.sum(bends, axis=-1, keepdims=True) - bends
-    pulls = xp.sum(pull, axis=-1, keepdims=True) - pull
-    return bend * own**2 + p * p * others + (slope * own - p * pulls) * (1 - 2 * p)
+def _divisor(batch: Batch, shares: Any, reduction: str) -> Any:
+    if reduction == "mean_over_items":
+        shares = batch.lib.cast(shares != 0, shares.dtype)
+    return batch.lib.total(shares)
 
 
 OVERLAP = Overlap()

@@ -15,6 +15,7 @@ from lossary.structures.constants import best_scalar
 from lossary.structures.declare import define
 from lossary.structures.items import ItemStructure
 from lossary.structures.partition import check_normalisable, log_partition
+from lossary.structures.plain import PlainItems
 
 
 class Pointwise(ItemStructure):
@@ -22,6 +23,7 @@ class Pointwise(ItemStructure):
 
     name = "pointwise"
     kernel = "pointwise"
+    quick = PlainItems
     signatures = (Signature("*b, *b -> *b"),)
     log_partition = staticmethod(log_partition)
 
@@ -55,8 +57,8 @@ class Pointwise(ItemStructure):
 
     def curved(self, loss: Loss, batch: Batch) -> tuple[Any, Any]:
         """Return gradient and curvature of each element."""
-        formula = loss.formula
-        fused = batch.lib.fused_curvature(self.kernel, formula, loss.params, batch)
+        formula, call = loss.formula, self.one_pass(loss, batch)
+        fused = None if call is None else batch.lib.fused_curvature(call)
         if fused is not None:
             return fused
         return tuple(

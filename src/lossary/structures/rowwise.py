@@ -3,29 +3,40 @@
 A member sees, per class, the target y and the log-odds u of the class against all
 others, u = z - log Σ_others exp(z). That is the one statistic in which log p,
 log(1 - p) and every function of them keep their digits when a row is confident.
+With label smoothing ε the y of k classes that it sees is (1 - ε)·y + ε/k.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from lossary.arrays import Library
+from lossary.arrays.fused import OnePass
 from lossary.batch import Batch, only_counted
 from lossary.emit.latex import latex
 from lossary.errors import ParameterError, some_rows
 from lossary.expr.formula import Formula
-from lossary.expr.graph import apply, symbol
+from lossary.expr.graph import symbol
 from lossary.expr.untraced import Table
 from lossary.kinds import Kind, kind
 from lossary.loss import Loss
+from lossary.ops import weighted
+from lossary.parameters import Param
 from lossary.shapes import Signature
 from lossary.structures.constants import best_log_odds
 from lossary.structures.declare import define
 from lossary.structures.items import ItemStructure
+from lossary.structures.plain_rows import PlainRows
+from lossary.structures.row_slopes import (
+    distribution_slopes,
+    label_slopes,
+    probability_slopes,
+)
 
 LABELS = Signature("*b, *b k -> *b")
 DISTRIBUTION = Signature("*b k, *b k -> *b")
@@ -42,6 +53,7 @@ class Rowwise(ItemStructure):
 
     name = "rowwise"
     kernel = "rows"
+    quick = PlainRows
 
     def __init__(self, *signatures: Signature) -> None:
         self.signatures = signatures
@@ -64,8 +76,10 @@ class Rowwise(ItemStructure):
     def suspicions(self, loss: Loss, batch: Batch) -> list[str]:
         """Say what is surely wrong with class numbers, rows and logits."""
         found = []
-        target, scores = batch.lib.concrete(batch.y), batch.lib.concrete(batch.z)
-        counting = batch.counting
+        lib, counting = batch.lib, batch.counting
+        every = loss.form == "class_probability"
+        target = lib.concrete(batch.y)
+        scores = lib.concrete(batch.z if every else lib.in_reach(batch.z))
         if target is None or scores is None or not scores.size:
             return []
         if batch.signature == LABELS:
@@ -85,6 +99,7 @@ class Rowwise(ItemStructure):
 
     def items(self, loss: Loss, batch: Batch) -> Any:
         """Return the loss of each row."""
+        batch = _smoothed(loss, batch)
         lib, seen, _ = _seen(loss, batch)
         formula = _formula(loss, batch)
         values = lib.elementwise(formula.value, formula, loss.params)
@@ -99,12 +114,11 @@ class Rowwise(ItemStructure):
 
     def curved(self, loss: Loss, batch: Batch) -> tuple[Any, Any]:
         """Return gradient and diagonal curvature in the class scores."""
-        kernel = self.kernel_for(loss) if self.indexed(batch.signature) else None
-        if kernel is not None:
-            formula, params = loss.formula, loss.params
-            fused = batch.lib.fused_curvature(kernel, formula, params, batch)
-            if fused is not None:
-                return fused
+        plain = self.indexed(batch.signature) and not smoothing(loss)
+        call = self.one_pass(loss, batch) if plain else None
+        fused = None if call is None else batch.lib.fused_curvature(call)
+        if fused is not None:
+            return fused
         _, slope, curvature = self._derivatives(loss, batch)
         return slope, curvature
 
@@ -114,9 +128,17 @@ class Rowwise(ItemStructure):
 
     def kernel_for(self, loss: Loss) -> str | None:
         """Name the kernel that computes a loss in one pass, where there is one."""
-        return self.kernel if loss.form == "class_logits" else None
+        if loss.form != "class_logits":
+            return None
+        return "smoothed_rows" if smoothing(loss) else self.kernel
+
+    def one_pass(self, loss: Loss, batch: Batch) -> OnePass | None:
+        """Return the sum of all rows as one pass, if a kernel computes the loss."""
+        call = super().one_pass(loss, batch)
+        return call and replace(call, smoothing=smoothing(loss))
 
     def _derivatives(self, loss: Loss, batch: Batch) -> tuple[Any, Any, Any]:
+        batch = _smoothed(loss, batch)
         lib, seen, shares = _seen(loss, batch)
         formula = _formula(loss, batch)
         labels = self.indexed(batch.signature)
@@ -127,11 +149,11 @@ class Rowwise(ItemStructure):
         )
         xp = lib.namespace(seen)
         if loss.form == "class_probability":
-            return _on_probabilities(xp, shares, f, a, c, labels)
+            return probability_slopes(xp, shares, f, a, c, labels)
         if labels:
             hit, others = shares
-            return f, *_label_slopes(lib, xp, hit, others, a, c)
-        return xp.sum(f, axis=-1), *_distribution_slopes(lib, xp, seen, a, c)
+            return f, *label_slopes(lib, xp, hit, others, a, c)
+        return xp.sum(f, axis=-1), *distribution_slopes(lib, xp, seen, a, c)
 
     def best_constant(self, loss: Loss, y_true: Any, sample_weight: Any) -> Any:
         """Return the constant scores of the least loss, one per class."""
@@ -140,10 +162,44 @@ class Rowwise(ItemStructure):
     def latex(self, loss: Loss, what: str) -> str:
         """Print value, gradient or curvature per class, and what z stands for."""
         text = latex(getattr(loss.formula, what))
+        given = ""
+        if smoothing(loss):
+            given = r", \quad y = (1 - \epsilon)\, t_k + \frac{\epsilon}{K}"
         if loss.form == "class_probability":
-            return rf"\sum_k {text}"
+            return rf"\sum_k {text}{given}"
         odds = r"z = s_k - \log \sum_{j \ne k} e^{s_j}"
-        return rf"\sum_k \left[{text}\right], \quad {odds}"
+        return rf"\sum_k \left[{text}\right], \quad {odds}{given}"
+
+
+def smoothing(loss: Loss) -> float:
+    """Return the label smoothing of a loss over classes; a weighted sum has none."""
+    rate: float = loss.parameters.get("label_smoothing", 0.0)
+    return rate
+
+
+def linear_in_target(formula: Formula) -> bool:
+    """Say whether a formula is the target times something else."""
+    at_one = formula.at(**{formula.inputs[0]: 1.0}).value
+    return weighted(symbol(formula.inputs[0]), at_one) is formula.value
+
+
+def _smoothed(loss: Loss, batch: Batch) -> Batch:
+    """Return the batch with the targets that the formula sees, (1 - ε)·y + ε/k.
+
+    Class numbers become distributions.
+    """
+    rate = smoothing(loss)
+    if not rate:
+        return batch
+    lib, y = batch.lib, batch.y
+    xp = lib.namespace(batch.z)
+    if loss.structure.indexed(batch.signature):
+        hit, valid = _hits(lib, y, batch.z)
+        valid = xp.expand_dims(valid, axis=-1)
+        y = _or_nan(xp, valid, lib.cast(hit, batch.z.dtype))
+    classes = xp.sum(xp.ones_like(batch.z), axis=-1, keepdims=True)
+    y = (1 - rate) * y + rate / classes
+    return replace(batch, y=y, signature=DISTRIBUTION)
 
 
 _OF_TRUE_CLASS: Table[Formula] = Table(lambda formula: formula.at(y=1.0))
@@ -237,57 +293,6 @@ def class_odds(lib: Library, z: Any) -> Any:
     return z - top - log_others
 
 
-def _label_slopes(
-    lib: Library, xp: Any, hit: Any, r: Any, a: Any, c: Any
-) -> tuple[Any, Any]:
-    """Return the gradient a·(hit - r) and the diagonal of the Hessian."""
-    a, c = xp.expand_dims(a, axis=-1), xp.expand_dims(c, axis=-1)
-    rest = _complement(lib, xp, r)
-    gradient = xp.where(hit, a + xp.zeros_like(r), -a * r)
-    curvature = xp.where(hit, c + xp.zeros_like(r), c * r * r - a * r * rest)
-    return gradient, curvature
-
-
-def _complement(lib: Library, xp: Any, r: Any) -> Any:
-    """Return 1 - r: for the largest share, where that would cancel, the others."""
-    leader = xp.expand_dims(xp.argmax(r, axis=-1), axis=-1)
-    first = lib.numbered(r) == leader
-    others = xp.sum(xp.where(first, xp.zeros_like(r), r), axis=-1, keepdims=True)
-    return xp.where(first, others, 1 - r)
-
-
-_P = apply("sigmoid", symbol("z"))
-_Q = apply("sigmoid", -symbol("z"))
-
-
-def _distribution_slopes(
-    lib: Library, xp: Any, u: Any, a: Any, c: Any
-) -> tuple[Any, Any]:
-    """Chain the slopes in the log-odds to the logits.
-
-    With q = 1 - p, du_k/dz_j is 1 for j = k and -p_j/q_k otherwise.
-    """
-    p, q = (lib.run(node, ("y", "z"))(u, u) for node in (_P, _Q))
-    some = q != 0
-    safe = xp.where(some, q, xp.ones_like(q))
-    b = xp.where(some, a / safe, xp.zeros_like(a))
-    # p²·(c + a)/q² - p·a/q without a difference of p² and p, which cancels at p = 1.
-    bend = xp.where(some, (c + a * p) / safe / safe, xp.zeros_like(a))
-    others = xp.sum(b, axis=-1, keepdims=True) - b
-    bends = xp.sum(bend, axis=-1, keepdims=True) - bend
-    return a - p * others, c + p * (p * bends - q * others)
-
-
-def _on_probabilities(
-    xp: Any, hit: Any, f: Any, a: Any, c: Any, labels: bool
-) -> tuple[Any, Any, Any]:
-    if not labels:
-        return xp.sum(f, axis=-1), a, c
-    rest = xp.expand_dims(xp.where(a == a, xp.zeros_like(a), a), axis=-1)
-    a, c = (xp.where(hit, xp.expand_dims(x, axis=-1), rest) for x in (a, c))
-    return f, a, c
-
-
 # -- checks of values -----------------------------------------------------------------
 
 
@@ -342,6 +347,11 @@ def rowwise(
 ) -> Callable[[Callable[..., Any]], Loss]:
     """Make a loss over classes of a formula of ``y`` and the log-odds ``z``.
 
+    Every member has the parameter ``label_smoothing``, at least 0 and less than 1: the
+    target of each of k classes that the formula sees is (1 - ε)·y + ε/k, whether class
+    numbers or distributions are given (Szegedy et al. 2016, Rethinking the Inception
+    architecture for computer vision, CVPR).
+
     Parameters
     ----------
     target
@@ -361,6 +371,8 @@ def rowwise(
     ...     return weighted(y, softplus(-z))
     >>> round(float(surprise([0], [[2.0, 0.0]])), 4)
     0.1269
+    >>> round(float(surprise([0], [[2.0, 0.0]], label_smoothing=0.1)), 4)
+    0.2269
     """
     if target not in ("class_index", "distribution"):
         raise ParameterError(
@@ -368,6 +380,7 @@ def rowwise(
         )
     both = target == "class_index"
     structure = Rowwise(LABELS, DISTRIBUTION) if both else Rowwise(DISTRIBUTION)
+    about = "the share of a target that is spread evenly over all classes"
 
     def declare(function: Callable[..., Any]) -> Loss:
         return define(
@@ -379,6 +392,7 @@ def rowwise(
             link="softmax",
             forms=forms or {},
             majoriser=None,
+            options={"label_smoothing": Param(0.0, ge=0, lt=1, about=about)},
         )
 
     return declare

@@ -61,7 +61,7 @@ class Arm:
         return (
             self.transform in TUNED
             or len(terms) > 1
-            or any(loss.parameters for _, loss in terms)
+            or any(loss.params for _, loss in terms)
         )
 
 

@@ -43,6 +43,7 @@ def over_classes(loss, target, rank, world, shape=(10,), **options):
     z = logits()[:, mine].reshape(*shape, -1).clone().requires_grad_()
     if target.ndim == 2:
         target = target[:, mine].reshape(z.shape)
+    if target.ndim == 2 or "label_smoothing" in loss:
         z.data.clamp_(-1e3, 1e3)  # a class without probability has a target here
     criterion = VocabularyParallel(loss, **options)
     rows = (target.reshape(shape) if target.ndim == 1 else target,)
@@ -56,6 +57,16 @@ for _loss in ("cross_entropy", "focal(gamma=1)", "cross_entropy + 0.5*focal"):
 
     @case(_loss)
     def vocabulary(loss, rank, world):
+        return over_classes(loss, LABELS, rank, world)
+
+
+for _loss in (
+    "cross_entropy(label_smoothing=0.1)",
+    "cross_entropy + 0.5*focal(label_smoothing=0.2)",
+):
+
+    @case(_loss)
+    def vocabulary_smoothed(loss, rank, world):
         return over_classes(loss, LABELS, rank, world)
 
 

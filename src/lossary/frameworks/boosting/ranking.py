@@ -244,4 +244,9 @@ def listwise(loss: Any) -> Loss:
             f"{found!r} cannot rank; use a loss of a distribution over classes, the "
             "documents of a query, such as 'cross_entropy' or 'kl_divergence'"
         )
+    if found.parameters.get("label_smoothing"):
+        raise ParameterError(
+            f"{found!r} cannot rank, since queries have as many classes as documents; "
+            "smooth the relevances themselves, and leave label_smoothing out"
+        )
     return found

@@ -26,6 +26,7 @@ from lossary.frameworks.bundle import Array, Bundle
 from lossary.frameworks.catboost import kernels as compiled
 from lossary.frameworks.curvature import mode_of
 from lossary.loss import Loss
+from lossary.structures.rowwise import linear_in_target, smoothing
 
 _EVERY_ROW = np.empty(0, np.float32)
 
@@ -43,7 +44,7 @@ class Objective(OfLoss):
     estimators of `lossary.frameworks.catboost` do all of it, and take an Objective
     for a loss.
 
-    With Numba its derivatives are compiled; CatBoost is told not to try it itself.
+    With llvmlite its derivatives are compiled; CatBoost is told not to try it itself.
 
     Parameters
     ----------
@@ -82,6 +83,11 @@ class Objective(OfLoss):
                     "objective a few rows at a time; use a loss of single rows, such "
                     "as 'binary_focal', or LightGBM, which hands over all"
                 )
+            if smoothing(term) and not linear_in_target(term.formula):
+                raise ParameterError(
+                    f"{term!r} is not linear in its target, and CatBoost's objective "
+                    "smooths labels only where it is; leave label_smoothing out"
+                )
 
     def __deepcopy__(self, memo: Any) -> Objective:
         return self  # CatBoost copies its parameters; this one cannot change
@@ -103,8 +109,11 @@ class Objective(OfLoss):
         w = _EVERY_ROW if weights is None else np.asarray(weights, dtype=np.float32)
         out = np.zeros((scores.shape[0], 2))
         if self._compiles():
-            for factor, kernel, uniforms in self._blocks:
-                kernel(scores, y, w, uniforms, factor, out)
+            if weights is None:
+                w = np.ones(scores.shape[0], np.float32)
+            scores, room = np.ascontiguousarray(scores), np.empty_like(out)
+            for factor, kernel in self._blocks:
+                kernel(scores.shape[0], factor, scores, y, w, out, room)
         else:
             self._plain_block(scores, y, w, out)
         return out
@@ -118,9 +127,8 @@ class Objective(OfLoss):
         return next(self._calls) >= _COMPILED_FROM and kernels.available()
 
     @cached_property
-    def _blocks(self) -> list[tuple[float, Any, Any]]:
-        found = [(f, compiled.block(term)) for f, term in self.bundle.terms]
-        return [(f * self.factor, c.kernel, c.uniforms) for f, c in found]
+    def _blocks(self) -> list[tuple[float, compiled.Compiled]]:
+        return [(f * self.factor, compiled.block(t)) for f, t in self.bundle.terms]
 
     def _plain_block(self, z: Array, y: Any, w: Any, out: Array) -> None:
         """Do what the kernels do, without them."""
@@ -143,19 +151,30 @@ class Objective(OfLoss):
         k = scores.shape[0]
         first, second = np.zeros(k), np.zeros((k, k))
         if self._compiles():
-            for factor, kernel, uniforms in self._rows:
-                kernel(scores, int(target), factor * weight, uniforms, first, second)
+            rows = zip(self._rows, self.bundle.terms, strict=True)
+            for (factor, kernel), (_, term) in rows:
+                for label, share in _counted_as(term, int(target), k):
+                    w = factor * weight * share
+                    kernel(k, w, scores, label, first, second, np.empty(k))
         elif weight:
             for factor, term in self.bundle.terms:
-                one, two = _row_derivatives(term, scores, int(target))
-                first -= self.factor * factor * weight * one
-                second -= self.factor * factor * weight * two
+                for label, share in _counted_as(term, int(target), k):
+                    w = self.factor * factor * weight * share
+                    one, two = _row_derivatives(term, scores, label)
+                    first -= w * one
+                    second -= w * two
         return first, second
 
     @cached_property
-    def _rows(self) -> list[tuple[float, Any, Any]]:
-        found = [(f, compiled.row(term)) for f, term in self.bundle.terms]
-        return [(f * self.factor, c.kernel, c.uniforms) for f, c in found]
+    def _rows(self) -> list[tuple[float, compiled.Compiled]]:
+        return [(f * self.factor, compiled.row(t)) for f, t in self.bundle.terms]
+
+
+def _counted_as(loss: Loss, label: int, k: int) -> Iterator[tuple[int, float]]:
+    """Yield the labels that a smoothed one counts as, and the share of each."""
+    rate = smoothing(loss)
+    for other in range(k) if rate else (label,):
+        yield other, (1 - rate) * (other == label) + rate / k
 
 
 def _row_derivatives(loss: Loss, z: Array, label: int) -> tuple[Array, Array]:
@@ -309,6 +328,8 @@ def builtin(bundle: Bundle, y: NDArray[Any]) -> str | None:
         name = _SEVERAL_TARGETS.get(loss.name)
         return "MultiCrossEntropy" if name == "MultiLogloss" and shares else name
     if loss.name == _FLOORED and (abs(y) < 1).any():
+        return None
+    if loss.parameters.get("label_smoothing"):
         return None
     if loss.name == _FOCAL and (shares or not loss.parameters["gamma"]):
         return None

@@ -20,8 +20,8 @@ from lossary.frameworks.torch import Criterion
 from lossary.frameworks.torch.wording import in_words_of_torch
 from lossary.loss import Loss
 from lossary.reduction import Sums
-from lossary.structures.overlap import Counts
 from lossary.structures.pairwise import Pairs
+from lossary.structures.soft_counts import Counts
 
 GRADIENTS = ("averaged", "summed")
 
@@ -37,7 +37,7 @@ class GlobalLoss(Criterion):
     needs none. A loss of counts over the batch takes one more, to agree on the
     classes. A contrastive loss takes two more, to agree on the numbers of rows and to
     gather the embeddings, and one backward; each rank computes its own n rows of all
-    N, so that n·N scores are in memory, not N². If a rank refuses its rows, all ranks
+    N, never N² scores, and of many rows a block at a time. If a rank refuses its rows, all ranks
     raise its error.
 
     Parameters

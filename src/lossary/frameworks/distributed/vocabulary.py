@@ -27,7 +27,7 @@ from lossary.loss import Loss
 from lossary.reduction import Counting
 from lossary.shapes import paired
 from lossary.structures.pointwise import pointwise
-from lossary.structures.rowwise import bad_labels, bad_sums
+from lossary.structures.rowwise import bad_labels, bad_sums, smoothing
 
 _LIB = library("torch")
 _OF_TRUE_CLASS: Table[Formula] = Table(lambda formula: formula.at(y=1.0))
@@ -128,7 +128,10 @@ class VocabularyParallel(Criterion):
         widths = _widths(ranks, self.loss, part, error, z)
         assert part is not None  # or a failure has been raised on all ranks
         part.start, part.classes = sum(widths[: ranks.rank]), sum(widths)
-        _, error = attempted(lambda: _check(self.loss, part, self.check))
+        given, smoothed = part, any(smoothing(t) for _, t in terms_of(self.loss))
+        _, error = attempted(lambda: _check(self.loss, given, self.check))
+        if part.labels and smoothed:
+            part = _spread(part)
         odds = _label_odds if part.labels else _class_odds
         seen = odds(self.loss, ranks, part, error, self.check)
         items = sum(
@@ -219,6 +222,16 @@ def _check(loss: Any, part: _Slice, check: str) -> None:
             complain(f"{loss.name}: {found}", check)
         return
     check_kind(loss.name, "y_true", kind("distribution"), values, part.counting, check)
+
+
+def _spread(part: _Slice) -> _Slice:
+    """Return this rank's slice of the distributions that class numbers stand for."""
+    labels = part.y.long().unsqueeze(-1)
+    own = part.start + torch.arange(part.z.shape[-1], device=part.z.device)
+    y = (labels == own).to(part.z.dtype)
+    valid = (labels >= 0) & (labels < part.classes)
+    y = torch.where(valid, y, torch.full_like(y, math.nan))
+    return replace(part, y=y, labels=False)
 
 
 # -- log-odds of a class against all others, of which this rank sees a few -------------
@@ -316,7 +329,9 @@ def _items(ranks: Ranks, loss: Loss, part: _Slice, odds: torch.Tensor) -> Any:
         values = _LIB.elementwise(formula.value, formula, loss.params)
         return values(odds.detach(), odds)
     values = _LIB.elementwise(loss.formula.value, loss.formula, loss.params)
-    return ranks.total(values(part.y, odds).sum(-1))
+    rate = smoothing(loss)
+    y = (1 - rate) * part.y + rate / part.classes if rate else part.y
+    return ranks.total(values(y, odds).sum(-1))
 
 
 def _tops(

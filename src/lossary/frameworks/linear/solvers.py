@@ -17,6 +17,7 @@ from lossary.frameworks.linear.newton import newton
 from lossary.frameworks.linear.problem import Problem, Solution
 from lossary.frameworks.linear.program import linear_program
 from lossary.frameworks.linear.smoothing import smoothed
+from lossary.structures.rowwise import smoothing
 
 _WIDTHS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8)  # of the spread of scores
 _NEAR = 1e-5  # narrow enough, where the objective has settled
@@ -52,8 +53,10 @@ def _has_hessian(problem: Problem) -> bool:
     """Say whether the Hessian follows from the curvature of rows."""
     structures = {term.structure.name for _, term in problem.bundle.terms}
     if problem.several:
-        convex = all(term.facts.convex for _, term in problem.bundle.terms)
-        return structures == {"rowwise"} and problem.y.ndim == 1 and convex
+        terms = [term for _, term in problem.bundle.terms]
+        convex = all(term.facts.convex for term in terms)
+        single = problem.y.ndim == 1 and not any(map(smoothing, terms))
+        return structures == {"rowwise"} and single and convex
     return structures == {"pointwise"}
 
 

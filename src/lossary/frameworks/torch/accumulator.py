@@ -21,7 +21,7 @@ from lossary.frameworks.torch.gradients import (
 from lossary.frameworks.torch.module import Criterion
 from lossary.frameworks.torch.wording import in_words_of_torch
 from lossary.reduction import Sums, quotient
-from lossary.structures.overlap import Counts
+from lossary.structures.soft_counts import Counts
 
 
 class Accumulator:
@@ -196,14 +196,17 @@ class Accumulator:
         return torch.as_tensor(total.mean(self.criterion.empty))
 
     def _share(self, total: Sums, unit: float) -> torch.Tensor:
-        """Return what the gradient of the numerators, over `unit`, is multiplied by."""
+        """Return what the gradient of the numerators, over `unit`, is multiplied by.
+
+        Where nothing is left, neither is there a row that has a gradient.
+        """
         whole = torch.full_like(total.numerator, unit).detach()
         if self.criterion.reduction == "sum":
             return whole
         divisor = total.denominator
         if isinstance(divisor, torch.Tensor):
             divisor = divisor.detach()
-        return torch.as_tensor(quotient(whole, divisor, self.criterion.empty))
+        return torch.as_tensor(quotient(whole, divisor, "zero"))
 
     def _reduce(self, terms: Sequence[Term]) -> None:
         """Merge the sums of all ranks, in one call."""

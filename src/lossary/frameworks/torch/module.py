@@ -7,11 +7,11 @@ from typing import Any, cast
 
 import torch
 
-from lossary.batch import CHECKS
+from lossary.arrays.small_tensors import small_call
+from lossary.batch import CHECKS, Options
 from lossary.combination import Combination, check_per_item
 from lossary.errors import ParameterError, nearest
 from lossary.frameworks.torch import forgotten
-from lossary.frameworks.torch.small import plain, small_call
 from lossary.frameworks.torch.wording import in_words_of_torch
 from lossary.learning import Learning
 from lossary.loss import Loss
@@ -79,7 +79,6 @@ class Criterion(torch.nn.Module):
         for name, value in self.learning.start().items():
             raw = torch.nn.Parameter(torch.tensor(value))
             self.register_parameter(f"raw_{name}", raw)
-        self.plain = None if learn else plain(self.loss, reduction, check)
         forgotten.watch(self)
 
     def forward(
@@ -105,10 +104,6 @@ class Criterion(torch.nn.Module):
         ShapeError, DomainError, KindError
             For tensors that the loss cannot pair, and values that are surely wrong.
         """
-        if self.plain is not None and sample_weight is None and mask is None:
-            value = self.plain(target, input)
-            if value is not None:
-                return value
         options = {
             "sample_weight": sample_weight,
             "mask": mask,
@@ -122,8 +117,11 @@ class Criterion(torch.nn.Module):
     def _value(self, y: Any, z: Any, options: dict[str, Any]) -> Any:
         if self.learning.names:
             return self.learning(y, z, self.raw, **options)
-        small = small_call(self.loss, y, z, options)
-        return self.loss(y, z, **options) if small is None else small
+        if isinstance(self.loss, Combination):  # all terms in one step, if it is small
+            small = small_call(self.loss, "value", y, z, Options(**options))
+            if small is not None:
+                return small
+        return self.loss(y, z, **options)
 
     @property
     def raw(self) -> dict[str, torch.Tensor]:

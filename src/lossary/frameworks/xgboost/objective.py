@@ -81,7 +81,9 @@ BUILTIN = {
     "tweedie": Builtin("reg:tweedie", {"power": "tweedie_variance_power"}),
     "binary_cross_entropy": Builtin("binary:logistic", columns=True),
     "hinge": Builtin("binary:hinge"),
-    "cross_entropy": Builtin("multi:softprob", damping=2.0),
+    "cross_entropy": Builtin(
+        "multi:softprob", damping=2.0, only={"label_smoothing": 0.0}
+    ),
 }  # fmt: skip
 """XGBoost's own objectives, by loss."""
 

@@ -1,0 +1,41 @@
+"""What was promised, as ratios."""
+
+from __future__ import annotations
+
+from speed.cases import VALUE, Case
+
+LARGE = 8_000_000
+"""Items at which time is compared with the floor and with the promises by name."""
+
+AHEAD_FROM = 10_000
+"""Items from which every peer is to be slower."""
+
+FLOOR = {
+    ("float32", True): 1.3,
+    ("float32", False): 2.0,
+    ("float64", True): 1.3,
+    ("float64", False): 3.0,
+}
+"""By dtype, and whether a loss is arithmetic: the most that may be taken of a floor."""
+
+BY_NAME = {
+    ("binary_cross_entropy", "PyTorch"): 4.0,
+    ("cross_entropy, 1000 classes", "PyTorch"): 4.0,
+    ("binary_cross_entropy", "scikit-learn"): 15.0,
+}
+"""How many times slower a peer is to be: value + gradient, large, in float32."""
+
+
+def of_floor(case: Case) -> float | None:
+    """Return the promised ratio to the floor."""
+    if case.items < LARGE // 2 or case.floor == "2 products":
+        return None
+    return FLOOR[case.dtype, case.arithmetic]
+
+
+def of_peer(case: Case, peer: str, written: bool) -> float | None:
+    """Return how many times slower a peer is promised to be."""
+    if case.items < AHEAD_FROM or (written and peer != "JAX"):
+        return None
+    named = case.what == VALUE and case.dtype == "float32" and case.items >= LARGE // 2
+    return BY_NAME.get((case.name, peer), 1.0) if named else 1.0

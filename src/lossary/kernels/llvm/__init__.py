@@ -1,0 +1,1 @@
+"""Kernels as LLVM code: vectors, functions, passes over arrays, and the compiler."""

@@ -1,0 +1,245 @@
+"""Fused kernels of rowwise losses: softmax and loss while a row is in the cache.
+
+The formula sees the log-odds of a class against all others, u = z - log Σ_others e^z.
+Where labels are given, the others' maximum is subtracted, never the true class's own
+score, so that a confident row keeps all its digits and nothing underflows, and the
+formula is evaluated once per row, in float64. Distributions, and smoothed labels, are
+computed in the format of the scores, and summed in float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ctypes import c_double, c_int64
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from lossary.expr.formula import Formula
+from lossary.kernels import threads
+from lossary.kernels.call import (
+    Compiled,
+    Scale,
+    Totals,
+    What,
+    address,
+    specialised,
+    uniform_values,
+)
+from lossary.kernels.llvm.lanes import KINDS
+from lossary.kernels.llvm.machine import load
+from lossary.kernels.rows import lanes, scan
+from lossary.kernels.rows.parts import Variant, is_log_loss
+from lossary.kernels.sizes import CHUNK
+from lossary.kernels.weights import weigh
+
+FEW = 20
+"""Up to so many classes, a row takes one lane; beyond, it takes whole vectors."""
+
+FEW_FORMULAS = 10
+"""The same where a formula is evaluated, and so printed, for every class."""
+
+WIDEST = 16
+"""The lanes of the widest vector: a chunk of rows is a multiple of it, or shorter."""
+
+_served: set[tuple[Formula, What, str, str, int, bool]] = set()
+
+
+def ready(
+    formula: Formula,
+    dtype: Any,
+    what: What = "value_and_grad",
+    labels: bool = True,
+    *,
+    classes: int = FEW + 1,
+    weighted: bool = False,
+    smoothed: bool = False,
+) -> bool:
+    """Say whether a kernel is in memory, so that calling it compiles nothing.
+
+    There is one for labels, one for smoothed labels and one for distributions; rows of
+    few classes have their own for each number of them.
+    """
+    target, kind = _target(labels, smoothed), KINDS[np.dtype(dtype)]
+    width = _width(formula, target, classes)
+    return (formula, what, target, kind, width, weighted) in _served
+
+
+def _target(labels: bool, smoothed: bool) -> str:
+    return ("smoothed" if smoothed else "label") if labels else "distribution"
+
+
+def _width(formula: Formula, target: str, classes: int) -> int:
+    """Return the number of classes that a kernel is printed for; 0 for any."""
+    once = target == "label" or is_log_loss(formula)
+    return classes if classes <= (FEW if once else FEW_FORMULAS) else 0
+
+
+@lru_cache(maxsize=1024)
+def _kernel(variant: Variant) -> Compiled:
+    way = lanes if variant.width else scan
+    name = f"rows-{variant.target}-{variant.what}-{variant.kind}"
+    return load(way.printed(variant), name)
+
+
+@lru_cache(maxsize=4096)
+def planned(
+    formula: Formula,
+    what: What,
+    params: tuple[float, ...],
+    target: str,
+    kind: str,
+    classes: int,
+    weight: bool,
+    keep: bool,
+) -> tuple[Compiled, tuple[float, ...]]:
+    """Return a kernel, and what depends on parameters alone."""
+    width = _width(formula, target, classes)
+    _served.add((formula, what, target, kind, width, weight or keep))
+    formula, params = specialised(formula, params)
+    if target == "label":
+        formula = formula.at(**{formula.inputs[0]: 1.0})
+    variant = Variant(formula, what, kind, target, weight, keep, width)
+    return _kernel(variant), uniform_values(formula, what, params)
+
+
+def total(
+    formula: Formula,
+    params: Sequence[float],
+    target: Any,
+    z: Any,
+    *,
+    weight: Any = None,
+    keep: Any = None,
+    smoothing: float = 0.0,
+) -> Totals:
+    """Add up the losses of the rows; see `value_and_grad`."""
+    call = _Call(target, z, (weight, keep), smoothing)
+    return call.run(formula, "value", params, 1.0, ())
+
+
+def value_and_grad(
+    formula: Formula,
+    params: Sequence[float],
+    target: Any,
+    z: Any,
+    *,
+    weight: Any = None,
+    keep: Any = None,
+    smoothing: float = 0.0,
+    scale: Scale = 1.0,
+    out: Any = None,
+) -> tuple[Totals, Any]:
+    """Add up the losses of the rows, and write scale·w·gradient.
+
+    Parameters
+    ----------
+    formula
+        The loss of a class, given its target and its log-odds.
+    params
+        Its parameters, in the formula's order.
+    target
+        A class number per row, or a distribution over the classes per row.
+    z
+        Class scores, float32 or float64, the class axis last.
+    weight, keep
+        A weight per row; True where a row counts.
+    smoothing
+        The share ε of a target that is spread evenly over all k classes: the formula
+        sees (1 - ε)·y + ε/k.
+    scale
+        A number, or a function of Σw and the count that gives it.
+    out
+        Where the gradient goes: a contiguous array of the shape and dtype of `z`. It
+        may be `z` itself.
+
+    Returns
+    -------
+    Totals
+        ``outside`` says that a counted label names no class; its row costs NaN.
+    numpy.ndarray
+        The gradient in `z`.
+    """
+    call = _Call(target, z, (weight, keep), smoothing)
+    out = np.empty(call.z.shape, call.z.dtype) if out is None else out
+    return call.run(formula, "value_and_grad", params, scale, (out,)), out
+
+
+def grad_and_hess(
+    formula: Formula, params: Sequence[float], target: Any, z: Any
+) -> tuple[Any, Any]:
+    """Return gradient and diagonal curvature in the class scores, of class numbers.
+
+    Parameters are those of `value_and_grad`.
+    """
+    call = _Call(target, z, (None, None), 0.0)
+    found = np.empty(call.z.shape, call.z.dtype), np.empty(call.z.shape, call.z.dtype)
+    call.run(formula, "grad_and_hess", params, 1.0, found)
+    return found
+
+
+class _Call:
+    """The arrays of a call, each side by side in memory."""
+
+    def __init__(
+        self, target: Any, z: Any, counting: tuple[Any, Any], smoothing: float
+    ) -> None:
+        self.z = z = np.ascontiguousarray(z)
+        self.classes = z.shape[-1]
+        self.rows = z.size // self.classes
+        labels = np.ndim(target) < z.ndim
+        self.target = _target(labels, bool(smoothing))
+        self.shares = 1 - smoothing, smoothing / self.classes
+        if smoothing and not labels:
+            kept, spread = self.shares
+            target = kept * np.asarray(target, z.dtype) + spread
+        self.y = np.ascontiguousarray(target, np.int64 if labels else z.dtype)
+        weight, keep = counting
+        self.weight, self.keep = _flat(weight, z.dtype), _flat(keep, np.bool_)
+
+    def run(
+        self,
+        formula: Formula,
+        what: What,
+        params: Sequence[float],
+        scale: Scale,
+        outputs: tuple[Any, ...],
+    ) -> Totals:
+        """Compute all rows."""
+        given = self.weight is not None, self.keep is not None
+        aim = self.target, KINDS[self.z.dtype], self.classes
+        kernel, uniforms = planned(formula, what, tuple(params), *aim, *given)
+        denominator, count = weigh(self.weight, self.keep, self.rows, self.z.dtype)
+        factor = scale(denominator, count) if callable(scale) else scale
+        numbers = factor, *self.shares, *uniforms
+        reals = (c_double * len(numbers))(*numbers)
+        chunk, step = chunk_of(self.classes), scan.step(self.classes)
+        chunks = -(-self.rows // chunk)
+        sums, flag = np.zeros(chunks), np.zeros(1, np.int8)
+        first, second = (*outputs, None, None)[:2]
+        arrays = (sums, flag, self.y, self.z, first, second, self.weight, self.keep)
+        fixed = (self.rows, self.classes, chunk, step, *map(_address, arrays))
+
+        def part(start: int, stop: int) -> None:
+            work = np.empty(scan.room(self.classes), self.z.dtype)
+            slots = (*fixed, address(work))
+            kernel((c_int64 * len(slots))(*slots), reals, start, stop)
+
+        threads.run(part, chunks)
+        return Totals(float(sums.sum()), denominator, count, bool(flag[0]))
+
+
+def chunk_of(classes: int) -> int:
+    """Return the number of rows that are summed together, whoever does it."""
+    rows = max(1, CHUNK // classes)
+    return rows if rows < WIDEST else rows & -WIDEST
+
+
+def _address(x: Any) -> int:
+    return 0 if x is None else address(x)
+
+
+def _flat(x: Any, dtype: Any) -> Any:
+    """Return one number per row, side by side."""
+    return None if x is None else np.ascontiguousarray(x, dtype).reshape(-1)

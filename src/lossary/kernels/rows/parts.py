@@ -1,0 +1,188 @@
+"""What kernels of rows have in common: their calls, weights, and loops along a row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from lossary.expr.formula import Formula
+from lossary.expr.graph import Node, apply, symbol
+from lossary.kernels.call import What, lowered
+from lossary.kernels.llvm.function import Function, Variable
+from lossary.kernels.llvm.lanes import INDEX, POINTER, Type, Value, choose, vector
+from lossary.kernels.spelling import uniform
+from lossary.ops import weighted
+
+SLOTS = (
+    "rows", "classes", "chunk", "step", "sums", "flag", "targets", "scores", "out",
+    "second", "weight", "keep", "work",
+)  # fmt: skip
+"""What a call names: sizes, then addresses; `chunk` and `step` are numbers of rows."""
+
+SIZES = SLOTS[:4]
+
+REALS = ("scale", "kept", "spread")
+"""The numbers of a call, before the uniform values: of a smoothed label, y is `kept`
+at the true class, and `spread` more at every class."""
+
+UNROLLED = 4
+"""Vectors that one step of a loop along a row takes, with a sum for each."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What a kernel is printed for.
+
+    Attributes
+    ----------
+    formula
+        The loss of a class; of the true one, at y = 1, where there is no other.
+    what
+        What is computed.
+    kind
+        What LLVM calls the format of the scores.
+    target
+        ``"label"``, ``"smoothed"`` label, or ``"distribution"``.
+    weight, keep
+        Whether weights are read, and whether a mask is.
+    width
+        The number of classes, if that is fixed; else 0.
+    """
+
+    formula: Formula
+    what: What
+    kind: str
+    target: str
+    weight: bool
+    keep: bool
+    width: int
+
+    @property
+    def likely(self) -> bool:
+        """Whether a row takes one logarithm, whatever its target."""
+        return is_log_loss(self.formula)
+
+
+def is_log_loss(formula: Formula) -> bool:
+    """Say whether a formula is -y·log p, that is, y·softplus(-z)."""
+    y, z = map(symbol, formula.inputs)
+    return formula.value is weighted(y, apply("softplus", -z))
+
+
+class Call:
+    """The arrays and numbers of a call, as the printed function sees them."""
+
+    def __init__(self, function: Function, variant: Variant) -> None:
+        self.function, self.variant = function, variant
+        self.roots = lowered(variant.formula, variant.what)
+        self.parts = uniform(self.roots)
+        self.slots = {
+            name: function.load(
+                function["slots"], INDEX if name in SIZES else POINTER, i
+            )
+            for i, name in enumerate(SLOTS)
+        }
+
+    def __getitem__(self, name: str) -> Value:
+        """Return one of the slots."""
+        return self.slots[name]
+
+    def real(self, name: str, type: Type) -> Value:
+        """Return one of the numbers, in every lane of a type."""
+        return self._number(REALS.index(name), type)
+
+    def _number(self, index: int, type: Type) -> Value:
+        number = self.function.load(self.function["reals"], Type("double"), index)
+        number = number.to(type.kind)
+        return self.function.spread(number, type.lanes) if type.lanes else number
+
+    def known(self, type: Type) -> dict[Node, Value]:
+        """Return the uniform parts of the formula, in every lane of a type."""
+        first = len(REALS)
+        return {p: self._number(first + i, type) for i, p in enumerate(self.parts)}
+
+    def inputs(self, y: Value | None, z: Value) -> Mapping[Node, Value]:
+        """Return what the formula sees."""
+        names = self.variant.formula.inputs
+        seen = {symbol(names[1]): z}
+        return seen if y is None else {**seen, symbol(names[0]): y}
+
+    def complain(self, condition: Value) -> None:
+        """Say that a counted label names no class, where a condition holds."""
+        with self.function.when(condition):
+            self.function.store(self.function.constant(1, Type("i8")), self["flag"])
+
+
+def tree(values: Sequence[Value], operation: Callable[[Value, Value], Value]) -> Value:
+    """Combine values in pairs, then pairs of pairs."""
+    values = list(values)
+    while len(values) > 1:
+        pairs = zip(values[::2], values[1::2], strict=False)
+        values = [operation(a, b) for a, b in pairs] + values[len(values) & ~1 :]
+    return values[0]
+
+
+def folded(x: Value, operation: Callable[[Value, Value], Value]) -> Value:
+    """Combine the lanes of a vector: halves, then halves of these."""
+    function = x.function
+    while x.type.lanes > 1:
+        half = x.type.lanes // 2
+        low, high = range(half), range(half, 2 * half)
+        x = operation(function.shuffled(x, x, low), function.shuffled(x, x, high))
+    return function.lane(x, 0)
+
+
+def added(a: Value, b: Value) -> Value:
+    """Return a sum."""
+    return a + b
+
+
+def larger(a: Value, b: Value) -> Value:
+    """Return the larger of two; a NaN in the first is passed over."""
+    return choose(a > b, a, b)
+
+
+def below(x: Value) -> Value:
+    """Return a difference from a maximum, which is not above 0; a NaN stays."""
+    return choose(x > 0.0, 0.0, x)
+
+
+def beside(e: Sequence[Value]) -> tuple[Value, Value]:
+    """Return the sum of exponentials without one of the largest, 1, and with it."""
+    rest = tree([choose(x == 1.0, 0.0, x) for x in e], added)
+    ties = tree([choose(x == 1.0, x, 0.0) for x in e], added)
+    return rest + (ties - 1.0), rest + ties
+
+
+def finite(top: Value) -> Value:
+    """Return a maximum that may be subtracted: the farthest numbers for infinities."""
+    farthest = {"float": 3.4028234663852886e38, "double": 1.7976931348623157e308}
+    limit = farthest[top.type.kind]
+    return choose(top > limit, limit, choose(top < -limit, -limit, top))
+
+
+def summed(places: Sequence[Variable]) -> Value:
+    """Add up vectors in pairs, and their lanes in float64."""
+    whole = tree([place.get() for place in places], added)
+    return folded(whole.to("double"), added)
+
+
+Body = Callable[[int, Value, Value | None], None]
+
+
+def sweep(function: Function, start: Value, stop: Value, kind: str, body: Body) -> None:
+    """Print a body for the vectors of a part of a row.
+
+    Several whole vectors are taken at a time; what is left comes with a mask. The body
+    is given the number of its accumulator, the index, and the mask or None.
+    """
+    lanes = vector(kind).lanes
+    step = lanes * UNROLLED
+    whole = start + ((stop - start) & -step)
+    number = function.numbered(Type("i32", lanes))
+    with function.loop(start, whole, step) as i:
+        for j in range(UNROLLED):
+            body(j, i + j * lanes, None)
+    with function.loop(whole, stop, lanes) as i:
+        left = function.spread((stop - i).to("i32"), lanes)
+        body(0, i, number < left)

@@ -1,0 +1,194 @@
+"""Rows of many classes with a distribution each, given or made of a smoothed label."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf, nan
+from typing import ClassVar
+
+from lossary.kernels import vecmath
+from lossary.kernels.llvm.lanes import Type, Value, choose
+from lossary.kernels.rows.parts import Call, summed
+from lossary.kernels.rows.walk import Rows
+from lossary.kernels.sizes import BLOCK
+from lossary.kernels.spelling import computed
+
+Target = Callable[[Value, Value | None], Value]
+
+
+class _Shares(Rows):
+    def target(self, row: Value, r: Value) -> Target:
+        """Return what reads the target of a vector of a row."""
+        if self.variant.target == "distribution":
+            place = self.place("targets", row)
+            return lambda i, live: self.load(place, i, live)
+        label, known = self.label(row)
+        self.call.complain(~known & self.counts(r))
+        spread = choose(known, self.call.real("spread", Type(self.kind)), nan)
+        whole = self.spread(spread + self.call.real("kept", Type(self.kind)))
+        spread = self.spread(spread)
+
+        def smoothed(i: Value, live: Value | None) -> Value:
+            y = choose(self.hit(label, i), whole, spread)
+            return y if live is None else choose(live, y, 0.0)
+
+        return smoothed
+
+    def nothing_is_nan(self, r: Value) -> None:
+        """Give NaN to a row that rules out every class."""
+        rest = choose(self.top(r) == -inf, nan, self.of("rest", r))
+        self.keep("rest", rest, r)
+
+    def scale(self, r: Value) -> Value:
+        """Return what multiplies the gradient of a row."""
+        return self.spread(
+            self.call.real("scale", Type("double")) * self.of("share", r)
+        )
+
+
+class LogLoss(_Shares):
+    """The loss -Σ y·log p: with m the maximum, Σ y·log Σ e^(z - m) - Σ y·(z - m).
+
+    Both are added up while the exponentials are, and there is one logarithm a row.
+    """
+
+    kept: ClassVar[tuple[str, ...]] = ("whole", "dot")
+
+    def scan(self, row: Value, r: Value) -> None:
+        """Read a row, and keep Σ y and Σ y·(z - m)."""
+        target = self.target(row, r)
+        whole, dot = self.number(), self.number()
+        wholes, dots = self.sums(), self.sums()
+
+        def read(j: int, i: Value, live: Value | None, x: Value, top: Value) -> None:
+            y = target(i, live)
+            lost = choose(x == top, 0.0, x - top)
+            wholes[j].set(wholes[j].get() + y)
+            dots[j].set(dots[j].get() + choose(y == 0.0, 0.0, y * lost))
+
+        def collect() -> None:
+            for total, places in ((whole, wholes), (dot, dots)):
+                total.set(total.get() + summed(places))
+                for place in places:
+                    place.set(0.0)
+
+        def risen(before: Value, after: Value) -> None:
+            collect()
+            moved = whole.get() * (before - after).to("double")
+            still = (whole.get() == 0.0) | (before == after)
+            dot.set(dot.get() + choose(still, 0.0, moved))
+
+        for place in (*wholes, *dots):
+            place.set(0.0)
+        store = self.place("out", row) if self.writes else None
+        scores = self.place("scores", row)
+        self.exponentials(r, scores, store, read=read, risen=risen)
+        collect()
+        self.keep("whole", whole.get(), r)
+        self.keep("dot", dot.get(), r)
+        self.nothing_is_nan(r)
+
+    def finish(self) -> Value:
+        """Return the loss of each of the rows."""
+        return self.of("whole") * vecmath.log1p(self.of("rest")) - self.of("dot")
+
+    def write(self, row: Value, r: Value) -> None:
+        """Write p·Σy - y: of the largest class, by what 1 - p is without rounding."""
+        out, target, scale = self.place("out", row), self.target(row, r), self.scale(r)
+        rest = self.of("rest", r)
+        mass = rest + 1.0
+        whole, miss = self.spread(self.of("whole", r)), self.spread(rest / mass)
+        with self.function.loop(0, self.call["classes"], BLOCK) as start:
+            fallen = self.fallen(r, start)
+            leading = self.function.spread(fallen == 1.0, self.type.lanes)
+            inverse = self.spread(fallen / mass)
+
+            def body(_: int, i: Value, live: Value | None) -> None:
+                e, y = self.load(out, i, live), target(i, live)
+                p = e * inverse
+                at_top = (whole - y) * p - y * miss
+                x = scale * choose((e == 1.0) & leading, at_top, whole * p - y)
+                self.store(self.counted(x, r), out, i, live)
+
+            self.sweep(start, body)
+
+
+class AnyFormula(_Shares):
+    """Any loss of a class: the formula is evaluated for each.
+
+    With a its slope and q = 1 - p, the gradient is a - p·(B - b), where b is a / q and
+    B the sum of b. Exponentials and slopes are kept beside the arrays of the call.
+    """
+
+    kept: ClassVar[tuple[str, ...]] = ("loss",)
+
+    def __init__(self, call: Call) -> None:
+        super().__init__(call)
+        self.known = call.known(self.type)
+        self.shares = call["work"]
+        self.slopes = self.function.at(call["work"], self.kind, call["classes"])
+
+    def scan(self, row: Value, r: Value) -> None:
+        """Compute a row."""
+        scores, target = self.place("scores", row), self.target(row, r)
+        self.exponentials(r, scores, self.shares)
+        self.nothing_is_nan(r)
+        most = self.spread(self.top(r))
+        losses, ratios = self.sums(), self.sums()
+        loss, whole = self.number(), self.number()
+        with self.function.loop(0, self.call["classes"], BLOCK) as start:
+            fallen = self.spread(self.fallen(r, start))
+            for place in (*losses, *ratios):
+                place.set(0.0)
+
+            def body(j: int, i: Value, live: Value | None) -> None:
+                x = self.load(scores, i, live, -inf)
+                e = fallen * self.load(self.shares, i, live)
+                self.store(e, self.shares, i, live)
+                lost = choose(x == most, 0.0, x - most)
+                odds = lost - vecmath.log(self._others(r, e))
+                seen = self.call.inputs(target(i, live), odds)
+                found = computed(self.call.roots, {**self.known, **seen})
+                if live is not None:
+                    found = [choose(live, part, 0.0) for part in found]
+                losses[j].set(losses[j].get() + found[0])
+                if self.writes:
+                    self.store(found[1], self.slopes, i, live)
+                    ratios[j].set(ratios[j].get() + self._ratio(r, found[1], e))
+
+            self.sweep(start, body)
+            loss.set(loss.get() + summed(losses))
+            whole.set(whole.get() + summed(ratios))
+        self.keep("loss", loss.get(), r)
+        if self.writes:
+            self._write(row, r, self.spread(whole.get()))
+
+    def _others(self, r: Value, e: Value) -> Value:
+        """Return the sum of exponentials without each one."""
+        rest = self.of("rest", r)
+        return choose(e == 1.0, self.spread(rest), self.spread(rest + 1.0) - e)
+
+    def _inverse(self, r: Value) -> Value:
+        return self.spread(1.0 / (self.of("rest", r) + 1.0))
+
+    def _ratio(self, r: Value, a: Value, e: Value) -> Value:
+        q = self._others(r, e) * self._inverse(r)
+        return choose(q == 0.0, 0.0, a / q)
+
+    def finish(self) -> Value:
+        """Return the loss of each of the rows."""
+        return self.of("loss")
+
+    def write(self, row: Value, r: Value) -> None:
+        """Do nothing: a row has been written before the next one was read."""
+
+    def _write(self, row: Value, r: Value, whole: Value) -> None:
+        out, scale, inverse = self.place("out", row), self.scale(r), self._inverse(r)
+        with self.function.loop(0, self.call["classes"], BLOCK) as start:
+
+            def body(_: int, i: Value, live: Value | None) -> None:
+                a, e = self.load(self.slopes, i, live), self.load(self.shares, i, live)
+                p, b = e * inverse, self._ratio(r, a, e)
+                self.store(self.counted(scale * (a - p * (whole - b)), r), out, i, live)
+
+            self.sweep(start, body)

@@ -1,0 +1,74 @@
+"""The sum of weights, and the number of rows that count."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from lossary.kernels.call import Compiled, sweep
+from lossary.kernels.llvm.function import Function
+from lossary.kernels.llvm.lanes import KINDS, Value, choose, vector
+from lossary.kernels.llvm.machine import load
+from lossary.kernels.llvm.staging import line
+from lossary.kernels.llvm.walk import SIGNATURE, walk
+
+Weights = np.ndarray[Any, Any] | None
+
+
+def share(
+    blocks: list[Any], i: Value, live: Value, weight: bool, keep: bool
+) -> tuple[Value | None, Value]:
+    """Return the weights of a vector of items, if any, and which of them count.
+
+    Weight and mask are the last of the blocks, in this order; a row of weight 0 does
+    not count.
+    """
+    counted, own = live, None
+    if keep:
+        counted = counted & (blocks[-1].load(i) != 0)
+    if weight:
+        own = blocks[-2 if keep else -1].load(i)
+        counted = counted & (own != 0.0)
+    return own, counted
+
+
+def reads(kind: str, weight: bool, keep: bool) -> list[str]:
+    """Return what the arrays of weights and masks hold."""
+    return [kind] * weight + ["i8"] * keep
+
+
+def prepared(weight: Weights, keep: Weights, dtype: Any) -> list[tuple[Any, int]]:
+    """Return the arrays of weights and masks that there are, with their strides."""
+    found = []
+    if weight is not None:
+        found.append(line(np.asarray(weight, dtype)))
+    if keep is not None:
+        found.append(line(np.asarray(keep, np.bool_)))
+    return found
+
+
+@lru_cache(maxsize=8)
+def _kernel(kind: str, weight: bool, keep: bool) -> Compiled:
+    function = Function(SIGNATURE)
+
+    def body(i: Value, live: Value, ins: Any, outs: Any) -> list[Value]:
+        own, counted = share(ins, i, live, weight, keep)
+        one = function.constant(1.0, vector(kind))
+        return [
+            choose(counted, one if own is None else own, 0.0),
+            choose(counted, one, 0.0),
+        ]
+
+    walk(function, kind, reads(kind, weight, keep), (), 2, body)
+    return load(function.text(), f"weights-{kind}")
+
+
+def weigh(weight: Weights, keep: Weights, items: int, dtype: Any) -> tuple[float, int]:
+    """Return Σw and the number of counted rows, in one pass over the weights."""
+    if weight is None and keep is None:
+        return float(items), items
+    kernel = _kernel(KINDS[dtype], weight is not None, keep is not None)
+    (total, count), _ = sweep(kernel, items, prepared(weight, keep, dtype), (), 2)
+    return total, int(count)

@@ -1,0 +1,214 @@
+"""The quick way of small calls gives what the long way gives, and says the same."""
+
+from __future__ import annotations
+
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from laws.cases import POINTWISE, VARIANTS, random
+
+import lossary as ls
+from lossary.arrays import fused, standard
+from lossary.errors import DomainError, ShapeError
+
+QUICK = [v for v in VARIANTS if v.plain is not None]
+quick_losses = pytest.mark.parametrize("loss", QUICK, ids=repr)
+ways = pytest.mark.parametrize("way", ["interpreted", "compiled"])
+REDUCTIONS = ["mean", "mean_over_items", "sum"]
+
+
+@pytest.fixture
+def steer(monkeypatch):
+    """Have small calls computed in NumPy alone, or by kernels alone."""
+
+    def choose(way):
+        monkeypatch.setattr(fused, "CALLS", 0)
+        compiled = way == "compiled"
+        monkeypatch.setattr(fused, "LOADED_FROM", 1 if compiled else 1 << 60)
+
+    return choose
+
+
+@pytest.fixture
+def at_length(monkeypatch):
+    """Compute a call without the quick way."""
+
+    def compute(call):
+        with monkeypatch.context() as patch:
+            patch.setattr(standard, "SMALL", 0)
+            patch.setattr(fused, "LOADED_FROM", 1 << 60)
+            return call()
+
+    return compute
+
+
+def fresh(loss):
+    """Return an equal loss that has not been called."""
+    return pickle.loads(pickle.dumps(loss))
+
+
+@quick_losses
+@ways
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_quick_is_long(loss, way, dtype, steer, at_length):
+    steer(way)
+    loss = fresh(loss)
+    inputs = random(loss, n=24, dtype=dtype)
+    weight = np.random.default_rng(0).uniform(0.5, 2.0, len(inputs.y))
+    tight = {"rtol": 1e-12 if dtype == "float64" else 2e-5, "atol": 1e-6}
+    for reduction in REDUCTIONS:
+        for options in ({}, {"sample_weight": weight}):
+            options["reduction"] = reduction
+
+            def call(options=options):
+                both = loss.value_and_grad(inputs.y, inputs.z, **options)
+                return loss(inputs.y, inputs.z, **options), *both
+
+            for got, expected in zip(call(), at_length(call), strict=True):
+                assert got.dtype == expected.dtype
+                np.testing.assert_allclose(got, expected, **tight)
+
+
+def test_both_ways_are_taken(steer, monkeypatch):
+    made = []
+    real = fused.small_kernel
+    monkeypatch.setattr(fused, "small_kernel", lambda *a: made.append(a) or real(*a))
+    y, z = np.zeros(4), np.ones(4)
+    for way, kernels in (("interpreted", 1), ("compiled", 2)):
+        steer(way)  # a kernel is made in either, and used in one
+        loss = fresh(ls.huber)
+        found = loss.plain.way("value", z, False, _options())
+        loss(y, z)
+        assert len(made) == kernels
+        assert (found.kernel(4) is not None) == (way == "compiled")
+
+
+def _options():
+    from lossary.batch import Options
+
+    return Options(None, None, "mean", "nan", "raise")
+
+
+def test_a_kernel_is_loaded_when_calls_have_been_many(monkeypatch):
+    made = []
+    real = fused.small_kernel
+    monkeypatch.setattr(fused, "small_kernel", lambda *a: made.append(a) or real(*a))
+    monkeypatch.setattr(fused, "CALLS", 5)
+    loss, y, z = fresh(ls.log_cosh), np.zeros(3), np.ones(3)
+    values = [loss(y, z) for _ in range(4)]
+    assert not made
+    values += [loss(y, z) for _ in range(4)]
+    assert len(made) == 1
+    np.testing.assert_allclose(values, np.log(np.cosh(1)), rtol=1e-15)
+
+
+@pytest.mark.parametrize("loss", [v for v in POINTWISE if v.target.bounded], ids=repr)
+@ways
+def test_illegal_targets_are_named(loss, way, steer, at_length):
+    steer(way)
+    loss = fresh(loss)
+    inputs = random(loss, n=6)
+    y = inputs.y.copy()
+    y[2] = 0.0 if loss.target.name == "nonzero" else -3.0
+    with pytest.raises(DomainError, match="in row 2") as quick:
+        loss(y, inputs.z)
+    with pytest.raises(DomainError) as long:
+        at_length(lambda: loss(y, inputs.z))
+    assert str(quick.value) == str(long.value)
+    value = loss(y, inputs.z, check="off")
+    expected = at_length(lambda: loss(y, inputs.z, check="off"))
+    np.testing.assert_allclose(value, expected, rtol=1e-12)
+
+
+@ways
+def test_class_numbers_and_logits_are_checked(way, steer):
+    steer(way)
+    loss, z = fresh(ls.cross_entropy), np.array([[2.0, -1.0], [0.5, 1.0]])
+    with pytest.raises(DomainError, match="2 in row 1"):
+        loss(np.array([0, 2]), z)
+    with pytest.raises(DomainError, match="rows of probabilities"):
+        loss(np.array([0, 1]), np.array([[0.25, 0.75], [0.5, 0.5]]))
+
+
+@ways
+def test_nan_in_a_counted_row_comes_out(way, steer):
+    steer(way)
+    loss, y = fresh(ls.hinge), np.array([0.0, 1.0, np.nan])
+    value, gradient = loss.value_and_grad(y, np.zeros(3))
+    assert np.isnan(value)
+    np.testing.assert_array_equal(np.isnan(gradient), [False, False, True])
+
+
+@ways
+def test_a_weight_of_zero_removes_its_row(way, steer):
+    steer(way)
+    y, z = np.array([0.0, np.nan]), np.ones(2)
+    assert fresh(ls.squared_error)(y, z, sample_weight=np.array([2.0, 0.0])) == 1
+
+
+@ways
+def test_bad_weights_are_refused(way, steer):
+    steer(way)
+    loss = fresh(ls.squared_error)
+    for bad in (-1.0, np.inf, np.nan):
+        with pytest.raises(DomainError, match="sample_weight"):
+            loss(np.zeros(2), np.ones(2), sample_weight=np.array([1.0, bad]))
+    with pytest.raises(ShapeError, match="sample_weight"):
+        loss(np.zeros(2), np.ones(2), sample_weight=np.ones(3))
+
+
+@ways
+def test_whole_targets_and_any_strides_are_taken(way, steer):
+    steer(way)
+    loss = fresh(ls.squared_error)
+    z = np.arange(12.0).reshape(3, 4)[::-1, ::2]
+    y = np.arange(6).reshape(2, 3).T
+    value, gradient = loss.value_and_grad(y, z)
+    assert value == np.mean((y - z) ** 2)
+    np.testing.assert_allclose(gradient, 2 * (z - y) / 6)
+
+
+@ways
+def test_what_a_number_cannot_hold_is_infinite(way, steer):
+    steer(way)
+    y, z = np.zeros(2, np.float32), np.full(2, 3e38, np.float32)
+    value = fresh(ls.absolute_error)(y, z, reduction="sum")
+    assert np.isposinf(value)
+    assert value.dtype == np.float32
+
+
+def test_the_gradient_of_a_constant_slope_is_an_array_of_its_own(steer):
+    steer("interpreted")
+    y, z = np.zeros(3), np.array([1.0, -2.0, 3.0])
+    _, gradient = fresh(ls.absolute_error).value_and_grad(y, z, reduction="sum")
+    gradient[:] = 7
+    np.testing.assert_array_equal(z, [1, -2, 3])
+
+
+def test_calls_may_overlap_on_threads(steer):
+    steer("compiled")
+    loss = fresh(ls.huber)
+    inputs = [np.random.default_rng(i).normal(size=(2, 40)) for i in range(64)]
+    expected = [loss.value_and_grad(*pair) for pair in inputs]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(5):
+            got = list(pool.map(lambda pair: loss.value_and_grad(*pair), inputs))
+            for ours, theirs in zip(got, expected, strict=True):
+                assert ours[0] == theirs[0]
+                np.testing.assert_array_equal(ours[1], theirs[1])
+
+
+def test_a_loss_that_has_been_called_travels():
+    loss = ls.huber(delta=2.0)
+    value = loss(np.zeros(2), np.ones(2))
+    assert fresh(loss)(np.zeros(2), np.ones(2)) == value
+    assert fresh(loss) == loss
+
+
+@ways
+def test_class_numbers_are_refused_where_only_distributions_are_taken(way, steer):
+    steer(way)
+    with pytest.raises(ShapeError, match=r"\(2,\)"):
+        fresh(ls.kl_divergence)(np.array([0, 1]), np.array([[1.0, -1], [0, -2]]))
