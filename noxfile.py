@@ -31,7 +31,9 @@ COMPANIONS = {
 not yet ask of an estimator what theirs lack.
 """
 
-NEEDED = ("hypothesis", "joblib", "llvmlite", "pandas", "pytest", "scikit-learn", "scipy")
+NEEDED = (
+    "hypothesis", "joblib", "llvmlite", "pandas", "pytest", "scikit-learn", "scipy",
+)  # fmt: skip
 
 
 def against(session: nox.Session, booster: str, release: str) -> None:

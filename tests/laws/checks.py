@@ -330,12 +330,15 @@ def booster(module: str, family: str) -> dict[str, Check]:
 
         model, X, y = fitted(loss)
         bundle = Bundle(loss)
-        if not bundle.calibrated:
+        if hasattr(model, "decision_function"):
+            z = model.decision_function(X)
+        elif bundle.calibrated:
+            z = _scores(bundle, predicted(model, X))
+        else:  # probabilities of its own, which are no scores
             assert np.mean(np.ravel(model.predict(X)) == y) > np.mean(y == np.median(y))
             return
-        p = predicted(model, X)
-        k = p.shape[1] if bundle.task == "multiclass" else None
-        target, z = bundle.target(y, k), _scores(bundle, p)
+        k = z.shape[1] if bundle.task == "multiclass" else None
+        target = bundle.target(y, k)
         start = np.broadcast_to(bundle.start(target, None, k), z.shape).copy()
         reached, before = (bundle.value_and_grad(target, x)[0] for x in (z, start))
         assert reached < before

@@ -37,8 +37,8 @@ class GlobalLoss(Criterion):
     needs none. A loss of counts over the batch takes one more, to agree on the
     classes. A contrastive loss takes two more, to agree on the numbers of rows and to
     gather the embeddings, and one backward; each rank computes its own n rows of all
-    N, never N² scores, and of many rows a block at a time. If a rank refuses its rows, all ranks
-    raise its error.
+    N, never N² scores, and of many rows a block at a time. If a rank refuses its
+    rows, all ranks raise its error.
 
     Parameters
     ----------
