@@ -136,6 +136,13 @@ class Library:
     def adopt(self, record: type, arrays: tuple[str, ...]) -> None:
         """Learn of a record that losses return, and which fields hold arrays."""
 
+    def at_hand(self, *arrays: Any) -> tuple[Library, tuple[Any, ...]]:
+        """Return the library that takes small steps best, and its arrays of the memory.
+
+        None stands for no array.
+        """
+        return self, arrays
+
     def multiplied_in(self, dtype: Any, work: Any, like: Any) -> Any:
         """Return the dtype in which matrices of a dtype, summed in `work`, multiply."""
         return work

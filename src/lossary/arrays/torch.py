@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from lossary.arrays import card, fused
+from lossary.arrays import card, fused, numpy
 from lossary.arrays.by_hand import by_hand
 from lossary.arrays.fused import OnePass
 from lossary.arrays.one_step import (
@@ -257,6 +257,13 @@ class _Torch(Library):
         if not batch.compiled:
             return None
         return TensorCounts(batch, weight, per_image, logits, plain)
+
+    def at_hand(self, *arrays: Any) -> tuple[Library, tuple[Any, ...]]:
+        given = [x for x in arrays if x is not None]
+        if not all(x.is_cpu and has_memory(x) for x in given):
+            return self, arrays
+        # NumPy starts no threads, which PyTorch would for each of the steps.
+        return numpy.LIBRARY, tuple(None if x is None else memory(x) for x in arrays)
 
     def multiplied_in(self, dtype: Any, work: Any, like: Any) -> Any:
         # Elsewhere halves are no faster, or their products cannot be had wide.

@@ -89,7 +89,7 @@ def sweep(
     each
         Whether to return w·l of every row instead of their sum.
     """
-    lib, h, w = call.lib, call.hidden, call.weight
+    lib, h, weight = call.lib, call.hidden, call.weight
     xp = lib.namespace(h)
 
     def made(make: Any, *shape: int) -> Any:
@@ -97,27 +97,34 @@ def sweep(
 
     gradients = tuple(
         made(xp.zeros, *x.shape) if asked else None
-        for asked, x in zip(wanted, (h, w, call.bias), strict=True)
+        for asked, x in zip(wanted, (h, weight, call.bias), strict=True)
     )
     items = made(xp.zeros, len(h)) if each else None
     # One number per piece, written into place: small arrays made in between would
     # keep the memory of large ones from being used again.
     sums, pieces = made(xp.zeros, call.count), 0
+    near, (sums_near,) = lib.at_hand(sums)
     size = sizes(call)
-    logits = made(xp.empty, size.rows, len(w))
-    room = made(xp.empty, min(size.block, len(w)), h.shape[1])
+    logits = made(xp.empty, size.rows, len(weight))
+    room = made(xp.empty, min(size.block, len(weight)), h.shape[1])
     loss = call.rows.slopes if any(wanted) else call.rows.total
     for rows in _chunks(call, size.rows):
         z, hidden = _logits(call, rows, logits, len(room))
-        for piece, here in _pieces(rows, len(z), size.piece):
-            labels, part = call.labels[here], z[piece]
-            shares = None if call.shares is None else call.shares[here]
-            if items is not None:
-                found = call.rows.items(lib, labels, part)
-                items[here] = found if shares is None else found * shares
-            if items is None or any(wanted):
-                sums[pieces] = loss(lib, labels, part, shares)
-                pieces += 1
+        shares = None if call.shares is None else call.shares[rows]
+        one_by_one = made(xp.zeros, len(z)) if each else None
+        _, arrays = lib.at_hand(call.labels[rows], z, shares, one_by_one)
+        with near.quiet():
+            for start in range(0, len(z), size.piece):
+                here = slice(start, start + size.piece)
+                y, part, w, found = (None if a is None else a[here] for a in arrays)
+                if found is not None:
+                    losses = call.rows.items(near, y, part)
+                    found[...] = losses if w is None else losses * w
+                if not each or any(wanted):
+                    sums_near[pieces] = loss(near, y, part, w)
+                    pieces += 1
+        if items is not None:
+            items[rows] = one_by_one
         if any(wanted):
             _pull(call, gradients, rows, hidden, z, room)
     value = lib.total(sums) if items is None else items
@@ -233,13 +240,3 @@ def _chunks(call: Projection, size: int) -> Iterator[Any]:
     for start in range(0, call.count, size):
         rows = slice(start, min(call.count, start + size))
         yield rows if call.kept is None else call.kept[rows]
-
-
-def _pieces(rows: Any, count: int, size: int) -> Iterator[tuple[slice, Any]]:
-    """Walk over a chunk: places in it, and the rows that these are of all."""
-    for start in range(0, count, size):
-        piece = slice(start, min(count, start + size))
-        if isinstance(rows, slice):
-            yield piece, slice(rows.start + piece.start, rows.start + piece.stop)
-        else:
-            yield piece, rows[piece]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lossary.arrays.fused import OnePass
 from lossary.batch import Batch, without_removed
@@ -14,7 +15,9 @@ from lossary.kinds import Kind
 from lossary.loss import Loss
 from lossary.reduction import IN_ONE_PASS, Sums, nothing_left, quotient
 from lossary.shapes import Signature
-from lossary.structures.plain import Plain
+
+if TYPE_CHECKING:
+    from lossary.structures.plain import Plain
 
 
 class ItemStructure:
@@ -27,8 +30,8 @@ class ItemStructure:
     name: str
     kernel: str | None = None
     """The kernel that computes members in one pass, where there is one."""
-    quick: type[Plain] | None = None
-    """What makes their commonest call ready."""
+    quick: tuple[str, str] | None = None
+    """The class that makes their commonest call ready, and its module."""
     signatures: tuple[Signature, ...]
     inputs: tuple[str, ...] = ("y", "z")
     log_partition: Callable[..., Any] | None = None
@@ -87,7 +90,9 @@ class ItemStructure:
         """Return the commonest call of a loss made ready, if the kernel computes it."""
         if self.quick is None or self.kernel_for(loss) != self.kernel:
             return None
-        return self.quick(loss)
+        module, name = self.quick
+        made: Plain = getattr(importlib.import_module(module), name)(loss)
+        return made
 
     def linked(self, loss: Loss) -> Loss:
         """Return the loss as a function of its link-space score."""

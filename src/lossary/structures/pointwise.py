@@ -15,7 +15,6 @@ from lossary.structures.constants import best_scalar
 from lossary.structures.declare import define
 from lossary.structures.items import ItemStructure
 from lossary.structures.partition import check_normalisable, log_partition
-from lossary.structures.plain import PlainItems
 
 
 class Pointwise(ItemStructure):
@@ -23,7 +22,7 @@ class Pointwise(ItemStructure):
 
     name = "pointwise"
     kernel = "pointwise"
-    quick = PlainItems
+    quick = "lossary.structures.plain", "PlainItems"
     signatures = (Signature("*b, *b -> *b"),)
     log_partition = staticmethod(log_partition)
 

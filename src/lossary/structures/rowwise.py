@@ -31,7 +31,6 @@ from lossary.shapes import Signature
 from lossary.structures.constants import best_log_odds
 from lossary.structures.declare import define
 from lossary.structures.items import ItemStructure
-from lossary.structures.plain_rows import PlainRows
 from lossary.structures.row_slopes import (
     distribution_slopes,
     label_slopes,
@@ -53,7 +52,7 @@ class Rowwise(ItemStructure):
 
     name = "rowwise"
     kernel = "rows"
-    quick = PlainRows
+    quick = "lossary.structures.plain_rows", "PlainRows"
 
     def __init__(self, *signatures: Signature) -> None:
         self.signatures = signatures
