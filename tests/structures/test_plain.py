@@ -12,6 +12,7 @@ from laws.cases import POINTWISE, VARIANTS, random
 import lossary as ls
 from lossary.arrays import fused, standard
 from lossary.errors import DomainError, ShapeError
+from lossary.structures import items
 
 QUICK = [v for v in VARIANTS if v.plain is not None]
 quick_losses = pytest.mark.parametrize("loss", QUICK, ids=repr)
@@ -45,7 +46,8 @@ def at_length(monkeypatch):
 
 
 def fresh(loss):
-    """Return an equal loss that has not been called."""
+    """Return an equal loss, as if it had not been called."""
+    items._made.cache_clear()
     return pickle.loads(pickle.dumps(loss))
 
 
@@ -102,6 +104,11 @@ def test_a_kernel_is_loaded_when_calls_have_been_many(monkeypatch):
     values += [loss(y, z) for _ in range(4)]
     assert len(made) == 1
     np.testing.assert_allclose(values, np.log(np.cosh(1)), rtol=1e-15)
+
+
+def test_a_copy_loads_its_kernel_at_the_same_call():
+    assert pickle.loads(pickle.dumps(ls.huber)).plain is ls.huber.plain
+    assert ls.huber(delta=2.0).plain is not ls.huber.plain
 
 
 @pytest.mark.parametrize("loss", [v for v in POINTWISE if v.target.bounded], ids=repr)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from lossary.arrays.fused import OnePass
@@ -18,6 +18,13 @@ from lossary.shapes import Signature
 
 if TYPE_CHECKING:
     from lossary.structures.plain import Plain
+
+
+@lru_cache(maxsize=1024)
+def _made(module: str, name: str, loss: Loss) -> Plain:
+    # Equal losses share it, or copies would not load their kernel at the same call.
+    made: Plain = getattr(importlib.import_module(module), name)(loss)
+    return made
 
 
 class ItemStructure:
@@ -90,9 +97,7 @@ class ItemStructure:
         """Return the commonest call of a loss made ready, if the kernel computes it."""
         if self.quick is None or self.kernel_for(loss) != self.kernel:
             return None
-        module, name = self.quick
-        made: Plain = getattr(importlib.import_module(module), name)(loss)
-        return made
+        return _made(*self.quick, loss)
 
     def linked(self, loss: Loss) -> Loss:
         """Return the loss as a function of its link-space score."""
