@@ -11,7 +11,7 @@ from torch.nn.functional import logsigmoid, normalize
 import lossary as ls
 from lossary.learning import Learning, learnable
 from lossary.ops import where
-from lossary.structures.pairwise import blocks
+from lossary.structures.pairwise import compared
 
 
 def vectors(n=12, width=4):
@@ -63,7 +63,7 @@ def test_a_formula_that_is_the_score_itself_keeps_the_scores(memory, monkeypatch
     def bent(y, z):
         return where(y < 0.5, z, z**2)
 
-    monkeypatch.setattr(blocks, "MEMORY", memory)
+    monkeypatch.setattr(compared, "MEMORY", memory)
     keys, queries = vectors().numpy()
     value, gradient = bent(similarity="dot").value_and_grad(keys, queries)
     own = (queries * keys).sum(axis=1)
@@ -79,7 +79,7 @@ def test_a_formula_may_forget_all_but_its_own_pair(memory, monkeypatch):
     def pulled(y, z):
         return -y * z
 
-    monkeypatch.setattr(blocks, "MEMORY", memory)
+    monkeypatch.setattr(compared, "MEMORY", memory)
     keys, queries = vectors().numpy()
     value, gradient = pulled(similarity="dot").value_and_grad(keys, queries)
     assert_allclose(value, -(queries * keys).sum() / 12)

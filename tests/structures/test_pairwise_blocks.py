@@ -13,7 +13,7 @@ from torch.autograd import gradcheck, gradgradcheck
 
 import lossary as ls
 from lossary.batch import prepare
-from lossary.structures.pairwise import blocks
+from lossary.structures.pairwise import blocks, compared
 
 N, WIDTH = 23, 3
 LOSSES = [
@@ -39,7 +39,7 @@ def way(monkeypatch):
 
     def choose(name):
         monkeypatch.setattr(blocks, "LEAST", 5)
-        monkeypatch.setattr(blocks, "MEMORY", {"blocks": 1, "whole": 1 << 60}[name])
+        monkeypatch.setattr(compared, "MEMORY", {"blocks": 1, "whole": 1 << 60}[name])
 
     return choose
 
@@ -334,7 +334,7 @@ SCORES = 8 * MANY**2
 @every_loss
 def test_numpy_never_holds_all_scores(loss, monkeypatch):
     monkeypatch.setattr(blocks, "LEAST", 16)
-    monkeypatch.setattr(blocks, "MEMORY", SCORES // 100)
+    monkeypatch.setattr(compared, "MEMORY", SCORES // 100)
     keys, queries = np.random.default_rng(3).normal(size=(2, MANY, WIDTH))
     loss.value_and_grad(keys[:9], queries[:9])  # formulas are compiled once
     tracemalloc.start()
@@ -350,7 +350,7 @@ def test_numpy_never_holds_all_scores(loss, monkeypatch):
 @pytest.mark.parametrize("loss", LOSSES[1::2], ids=repr)
 def test_torch_never_makes_a_tensor_of_all_scores(loss, monkeypatch):
     monkeypatch.setattr(blocks, "LEAST", 16)
-    monkeypatch.setattr(blocks, "MEMORY", SCORES // 40)
+    monkeypatch.setattr(compared, "MEMORY", SCORES // 40)
     draw = torch.Generator().manual_seed(3)
     keys, queries = (
         torch.randn(MANY, WIDTH, dtype=torch.float64, generator=draw) for _ in range(2)

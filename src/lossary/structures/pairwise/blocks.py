@@ -16,12 +16,9 @@ from typing import Any
 
 from lossary.arrays import Library
 from lossary.loss import Loss
-from lossary.structures.pairwise import whole
+from lossary.structures.pairwise import compared, whole
 from lossary.structures.pairwise.compared import Compared
 from lossary.structures.pairwise.views import VIEWS, View
-
-MEMORY = 1 << 22
-"""Bytes of scores that a block holds; a matrix of fewer is computed in one piece."""
 
 LEAST = 256
 """Rows that a block has at least, since fewer make matrix products slow."""
@@ -30,14 +27,6 @@ Wanted = tuple[bool, ...]
 """Which gradients are asked for: in a, b, temperature and bias."""
 
 ONLY_A: Wanted = (True, False, False, False)
-
-
-def serve(lib: Library, a: Any, b: Any) -> bool:
-    """Say whether so many rows are compared that blocks are worth it."""
-    if not lib.works_in_place(a, b):
-        return False
-    n, m = lib.shape(a)[0], lib.shape(b)[0]
-    return bool(n * m * lib.itemsize(a.dtype) > MEMORY)
 
 
 def items(loss: Loss, c: Compared) -> Any:
@@ -164,7 +153,7 @@ def _blocks(
     """Walk over the rows of `a`, with their scores: always in the same memory."""
     xp = lib.namespace(a)
     n, m = lib.shape(a)[0], lib.shape(b)[0]
-    step = max(LEAST, MEMORY // max(1, m * lib.itemsize(a.dtype)))
+    step = max(LEAST, compared.MEMORY // max(1, m * lib.itemsize(a.dtype)))
     scaled, columns = a / temperature, xp.matrix_transpose(b)
     room: Any = None
     for start in range(0, n, step):

@@ -11,6 +11,17 @@ from lossary.batch import Batch
 from lossary.errors import ShapeError
 from lossary.loss import Loss
 
+MEMORY = 1 << 22
+"""Bytes of scores that a block holds; a matrix of fewer is computed in one piece."""
+
+
+def serve(lib: Library, a: Any, b: Any) -> bool:
+    """Say whether so many rows are compared that blocks are worth it."""
+    if not lib.works_in_place(a, b):
+        return False
+    n, m = lib.shape(a)[0], lib.shape(b)[0]
+    return bool(n * m * lib.itemsize(a.dtype) > MEMORY)
+
 
 @dataclass(frozen=True)
 class Compared:

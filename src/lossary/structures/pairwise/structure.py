@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -15,10 +16,11 @@ from lossary.loss import Loss
 from lossary.reduction import Sums
 from lossary.shapes import Signature
 from lossary.structures.items import ItemStructure
-from lossary.structures.pairwise import blocks, whole
+from lossary.structures.pairwise import whole
 from lossary.structures.pairwise.compared import (
     Compared,
     among,
+    serve,
     through_length,
     within,
 )
@@ -107,7 +109,7 @@ class Pairwise(ItemStructure):
         return Pairs(loss, (batch,), reduction)
 
     def _totals(self, loss: Loss, batch: Batch, reduction: str) -> Sums:
-        if not blocks.serve(batch.lib, batch.z, batch.y):
+        if not serve(batch.lib, batch.z, batch.y):
             return super()._totals(loss, batch, reduction)
         # A sum is pulled back at once, which losses one by one could not be.
         compared, _ = within(loss, batch)
@@ -157,10 +159,12 @@ class Pairwise(ItemStructure):
 
 def _kept(c: Compared) -> tuple[Compared, ModuleType]:
     """Return what is compared, and how: of many rows those that count, by blocks."""
-    if not blocks.serve(c.lib, c.a, c.b):
+    if not serve(c.lib, c.a, c.b):
         return c, whole
     kept = c.without_removed()
-    return kept, blocks if blocks.serve(c.lib, kept.a, kept.b) else whole
+    if not serve(c.lib, kept.a, kept.b):
+        return kept, whole
+    return kept, importlib.import_module("lossary.structures.pairwise.blocks")
 
 
 def _items(loss: Loss, c: Compared) -> Any:
