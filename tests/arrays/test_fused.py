@@ -10,7 +10,7 @@ from laws.cases import VARIANTS, random
 from laws.frameworks import FRAMEWORKS
 
 import lossary as ls
-from lossary.arrays import fused
+from lossary.arrays import fused, standard
 from lossary.errors import DomainError
 
 IN_ONE_PASS = [  # parameters are arguments of a kernel: one value each is enough
@@ -26,7 +26,6 @@ libraries = pytest.mark.parametrize("library", ["numpy", "torch"])
 @pytest.fixture(autouse=True)
 def _always_compiled(monkeypatch):
     monkeypatch.setattr(fused, "COMPILED_FROM", 1)
-    monkeypatch.setattr(fused, "LOADED_FROM", 1)
 
 
 @pytest.fixture
@@ -35,7 +34,8 @@ def interpreted(monkeypatch):
 
     def compute(call):
         with monkeypatch.context() as patch:
-            patch.setattr(fused, "LOADED_FROM", 1 << 60)
+            patch.setattr(fused, "COMPILED_FROM", 1 << 60)
+            patch.setattr(standard, "SMALL", 0)
             return call()
 
     return compute

@@ -73,7 +73,7 @@ def test_small_calls_are_the_operations_of_pytorch(loss, reduction, monkeypatch)
         assert got[0].grad_fn.name() == "OneStepBackward"
         with monkeypatch.context() as patch:
             patch.setattr(standard, "SMALL", 0)
-            patch.setattr(fused, "LOADED_FROM", 1 << 60)
+            patch.setattr(fused, "COMPILED_FROM", 1 << 60)
             expected = value_and_grad(criterion, y, z, **options)
         assert expected[0].grad_fn.name() != "OneStepBackward"
         torch.testing.assert_close(got, expected, rtol=1e-11, atol=1e-13)

@@ -30,7 +30,6 @@ def node(monkeypatch):
     def steer(path):
         monkeypatch.setattr(standard, "SMALL", 1 << 11 if path == "small" else 0)
         from_items = 1 if path == "fused" else 1 << 60
-        monkeypatch.setattr(fused, "LOADED_FROM", from_items)
         monkeypatch.setattr(fused, "COMPILED_FROM", from_items)
 
     return steer

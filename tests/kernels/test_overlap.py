@@ -181,10 +181,8 @@ def options(weight: str = "", mask: bool = False) -> dict[str, Any]:
 def interpreted(monkeypatch: pytest.MonkeyPatch, call: Any) -> tuple[Any, Any]:
     """Return what a call gives by compiled kernels, and without them."""
     monkeypatch.setattr(fused, "COMPILED_FROM", 1)
-    monkeypatch.setattr(fused, "LOADED_FROM", 1)
     compiled = call()
     monkeypatch.setattr(fused, "COMPILED_FROM", 1 << 60)
-    monkeypatch.setattr(fused, "LOADED_FROM", 1 << 60)
     return compiled, call()
 
 

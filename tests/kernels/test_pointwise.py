@@ -242,20 +242,6 @@ def test_nothing_at_all():
     assert gradient.shape == (0,)
 
 
-def test_ready_after_the_first_use():
-    @ls.pointwise
-    def cubed(y, z, scale=1.0):
-        return scale * abs(z - y) ** 3
-
-    x = np.ones(3)
-    assert not pointwise.ready(cubed.formula, "float64")
-    pointwise.value_and_grad(cubed.formula, (2.0,), x, x)
-    assert pointwise.ready(cubed.formula, x.dtype)
-    assert not pointwise.ready(cubed.formula, "float32")
-    assert not pointwise.ready(cubed.formula, "float64", "grad_and_hess")
-    assert not pointwise.ready(cubed.formula, "float64", weighted=True)
-
-
 def test_one_kernel_serves_all_values_of_a_parameter():
     y, z = np.zeros(3), np.array([0.5, 2.0, 8.0])
     before = pointwise._kernel.cache_info().currsize

@@ -33,7 +33,6 @@ def agree(found: Any, truth: Any, rtol: float = 1e-12) -> None:
 def either(request, monkeypatch):
     """Run a test with compiled kernels, however few the numbers, and without."""
     compiled = request.param == "compiled"
-    monkeypatch.setattr("lossary.arrays.fused.LOADED_FROM", 1)
     monkeypatch.setattr("lossary.arrays.fused.COMPILED_FROM", 1)
     if not compiled:
         monkeypatch.setattr(kernels, "available", lambda: False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,14 +12,12 @@ import numpy as np
 from lossary import kernels
 from lossary.expr.formula import Formula
 
-COMPILED_FROM = 1 << 13
-"""Items from which a kernel is worth compiling: a tenth of a second, once."""
+COMPILED_FROM = 1 << 11
+"""Items from which a call is worth a kernel, which takes a tenth of a second, once.
 
-LOADED_FROM = 1
-"""Items from which a kernel that is in memory already beats NumPy."""
-
-CALLS = 1 << 10
-"""Small calls that together took about as long as it takes to load a kernel."""
+Nothing but the call itself decides, so that it gives the same digits whatever was
+computed before.
+"""
 
 
 @dataclass(slots=True)  # made at every call, as a batch is
@@ -54,51 +51,11 @@ class OnePass:
         return (*self.formula.inputs, *self.formula.params)
 
 
-def serves(
-    kernel: str | None,
-    formula: Formula,
-    y: Any,
-    z: Any,
-    counting: Any = None,
-    what: str = "value_and_grad",
-) -> bool:
-    """Say whether a compiled kernel is to compute arrays like these."""
-    if (
-        kernel is None
-        or z.size < LOADED_FROM
-        or z.dtype not in (np.float32, np.float64)
-    ):
+def serves(kernel: str | None, z: Any) -> bool:
+    """Say whether a compiled kernel is to compute predictions like these."""
+    if kernel is None or z.dtype not in (np.float32, np.float64):
         return False
-    if not kernels.available():
-        return False
-    if z.size >= COMPILED_FROM or _loaded(kernel, formula, y, z, counting, what):
-        return True
-    _calls[kernel, formula, what] += 1
-    return worth_loading(z.size, _calls[kernel, formula, what])
-
-
-_calls: Counter[tuple[str, Formula, str]] = Counter()
-"""How many calls of a kernel that is not in memory there have been."""
-
-
-def _loaded(
-    kernel: str, formula: Formula, y: Any, z: Any, counting: Any, what: str
-) -> bool:
-    """Say whether the kernel of a call is in memory, so that it compiles nothing."""
-    kinds: dict[str, Any]
-    if kernel == "overlap":
-        kinds = {"classes": z.shape[-1] if y.ndim < z.ndim else 0}
-    else:
-        counts = counting is not None
-        kinds = {
-            "weighted": counts
-            and (counting.weight is not None or counting.keep is not None)
-        }
-    if kernel in ("rows", _SMOOTHED):
-        smoothed = kernel == _SMOOTHED
-        labels, classes = y.ndim < z.ndim, z.shape[-1]
-        kinds |= {"labels": labels, "classes": classes, "smoothed": smoothed}
-    return bool(_module(kernel).ready(formula, z.dtype, what, **kinds))
+    return z.size >= COMPILED_FROM and kernels.available()
 
 
 _SMOOTHED = "smoothed_rows"
@@ -107,11 +64,6 @@ _SMOOTHED = "smoothed_rows"
 def _module(kernel: str) -> Any:
     name = "rows" if kernel == _SMOOTHED else kernel
     return importlib.import_module(f"lossary.kernels.{name}")
-
-
-def worth_loading(items: int, calls: int) -> bool:
-    """Say whether a kernel is worth loading for the last of so many calls."""
-    return (items >= COMPILED_FROM or calls >= CALLS) and kernels.available()
 
 
 def small_kernel(kind: str, *call: Any) -> Any:

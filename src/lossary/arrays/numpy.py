@@ -66,7 +66,7 @@ class _NumPy(Library):
     def compiled(
         self, kernel: str, formula: Formula, y: Any, z: Any, counting: Any
     ) -> bool:
-        return fused.serves(kernel, formula, y, z, counting)
+        return fused.serves(kernel, z)
 
     def fused_total(self, call: OnePass) -> Any:
         batch, params = call.batch, call.params
@@ -110,7 +110,7 @@ class _NumPy(Library):
 
     def fused_curvature(self, call: OnePass) -> tuple[Any, Any] | None:
         y, z, formula, params = call.batch.y, call.batch.z, call.formula, call.params
-        if fused.serves(call.kernel, formula, y, z, None, "grad_and_hess"):
+        if fused.serves(call.kernel, z):
             return fused.curvature(call)
         if call.kernel != "pointwise":
             return None

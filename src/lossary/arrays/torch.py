@@ -231,7 +231,7 @@ class _Torch(Library):
             return False
         if card.serves(kernel, y, z):
             return True
-        return z.is_cpu and fused.serves(kernel, formula, y, memory(z), counting)
+        return z.is_cpu and fused.serves(kernel, memory(z))
 
     def fused_total(self, call: OnePass) -> Any:
         if not call.batch.compiled:
@@ -260,7 +260,8 @@ class _Torch(Library):
 
     def at_hand(self, *arrays: Any) -> tuple[Library, tuple[Any, ...]]:
         given = [x for x in arrays if x is not None]
-        if not all(x.is_cpu and has_memory(x) for x in given):
+        near = not card.EVERYWHERE and all(x.is_cpu and has_memory(x) for x in given)
+        if not near:
             return self, arrays
         # NumPy starts no threads, which PyTorch would for each of the steps.
         return numpy.LIBRARY, tuple(None if x is None else memory(x) for x in arrays)

@@ -114,19 +114,6 @@ def _beyond(x: Value, limit: str, low: Value, high: Value) -> Value:
     return (x < low) | (x > high)
 
 
-_served: set[tuple[Formula, What, bool, str]] = set()
-
-
-def ready(
-    formula: Formula, dtype: Any, what: What = "value_and_grad", weighted: bool = False
-) -> bool:
-    """Say whether a kernel is in memory, so that calling it compiles nothing.
-
-    `weighted` asks for the kernel that reads weights or a mask.
-    """
-    return (formula, what, weighted, KINDS[np.dtype(dtype)]) in _served
-
-
 @lru_cache(maxsize=1024)
 def _kernel(variant: Variant) -> Compiled:
     name = f"pointwise-{variant.what}-{variant.kind}"
@@ -144,7 +131,6 @@ def planned(
     ranges: tuple[Interval | None, Interval | None],
 ) -> tuple[Compiled, tuple[float, ...]]:
     """Return a kernel, and its numbers but for the scale."""
-    _served.add((formula, what, weight or keep, kind))
     formula, params = specialised(formula, params)
     limits = _limit(ranges[0]), _limit(ranges[1])
     low, high = (r or EVERYTHING for r in ranges)

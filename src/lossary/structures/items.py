@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @lru_cache(maxsize=1024)
 def _made(module: str, name: str, loss: Loss) -> Plain:
-    # Equal losses share it, or copies would not load their kernel at the same call.
+    # Equal losses share what is ready.
     made: Plain = getattr(importlib.import_module(module), name)(loss)
     return made
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lossary import kernels
 from lossary.arrays import fused, library, standard
 from lossary.batch import Options
 from lossary.kinds import Kind
@@ -121,7 +122,7 @@ class PlainItems(Plain):
 
 
 class Way:
-    """How plain calls of one kind are computed, by a kernel once it is worth loading.
+    """How plain calls of one kind are computed: by a kernel, where there are any.
 
     Parameters
     ----------
@@ -134,7 +135,6 @@ class Way:
     def __init__(self, what: str, dtype: Any) -> None:
         self.scalar = dtype.type
         self.graded = what == "value_and_grad"
-        self.calls = 0
         self._kernel: Any = None
 
     def load(self) -> Any:
@@ -145,13 +145,12 @@ class Way:
         """Say whether a kernel sees all that may be wrong with values like these."""
         raise NotImplementedError
 
-    def kernel(self, items: int) -> Any:
-        """Return the kernel, if there is one that is to be used."""
-        if self._kernel is None:
-            self.calls += 1
-            if fused.worth_loading(items, self.calls):
-                self._kernel = self.load()
-        return None if items < fused.LOADED_FROM else self._kernel
+    @property
+    def kernel(self) -> Any:
+        """The kernel, or None where none can be compiled."""
+        if self._kernel is None and kernels.available():
+            self._kernel = self.load()
+        return self._kernel
 
     def compiled(self, kernel: Any, arrays: list[Any], denominator: Any) -> Any:
         """Compute a call of some arrays, the prediction the second of them."""
@@ -174,7 +173,7 @@ class Way:
 
 
 class _WayOfItems(Way):
-    """The same of a pointwise loss: in NumPy, until the kernel is loaded."""
+    """The same of a pointwise loss: without a kernel, in NumPy."""
 
     def __init__(
         self, loss: Loss, what: str, dtype: Any, weighted: bool, check: bool
@@ -196,7 +195,7 @@ class _WayOfItems(Way):
 
     def compute(self, y: Any, z: Any, weight: Any, denominator: Any) -> Any:
         """Compute a call; None where a value may be illegal."""
-        kernel = self.kernel(z.size)
+        kernel = self.kernel
         if kernel is None:
             legal = _legal(self.kinds, (y, z))
             return self._interpreted(y, z, weight, denominator) if legal else None

@@ -1,7 +1,7 @@
 """The commonest call of losses over classes, made ready: class numbers that all count.
 
-A compiled kernel is what makes it quick; until that is worth loading, calls are left to
-the loss itself.
+A compiled kernel is what makes it quick; where there is none, calls are left to the
+loss itself.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class _WayOfRows(Way):
 
     def compute(self, y: Any, z: Any, weight: Any, denominator: Any) -> Any:
         """Compute a call; None without a kernel, or where a value may be illegal."""
-        kernel = self.kernel(z.size)
+        kernel = self.kernel
         if kernel is None or not self.trusts(z):
             return None
         arrays = [y, z] if weight is None else [y, z, weight]

@@ -72,7 +72,7 @@ def _of_scores(problem: Problem, bundle: Bundle, z: Array) -> Local:
 def _rows(term: Loss, y: NDArray[Any], z: Array) -> tuple[Array, ...]:
     """Return value, gradient and curvature of each row, what they share only once."""
     formula = term.formula
-    if fused.serves("pointwise", formula, y, z, None, "grad_and_hess"):
+    if fused.serves("pointwise", z):
         items = term(y, z, reduction="none", check="off")
         return (items, *term.grad_and_hess(y, z, check="off"))
     lib = library_of(z)

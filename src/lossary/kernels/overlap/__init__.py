@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from lossary.expr.formula import Formula
 from lossary.kernels.call import Compiled, Interval, address, run
 from lossary.kernels.llvm.lanes import KINDS, vector
 from lossary.kernels.llvm.machine import load
@@ -40,15 +39,6 @@ def _kernel(variant: Variant) -> Compiled:
 
 def _width(classes: int) -> int:
     return classes if classes <= FEW else MANY
-
-
-def ready(formula: Formula, dtype: Any, what: str = "", classes: int = 0) -> bool:
-    """Say whether kernels for such arrays are in memory.
-
-    They are the same for every formula; `classes` is 0 for masks.
-    """
-    wanted = _width(classes), KINDS[np.dtype(dtype)]
-    return any((v.classes, v.kind) == wanted for v in tuple(_kernels))
 
 
 class _Arrays:

@@ -43,28 +43,6 @@ FEW_FORMULAS = 10
 WIDEST = 16
 """The lanes of the widest vector: a chunk of rows is a multiple of it, or shorter."""
 
-_served: set[tuple[Formula, What, str, str, int, bool]] = set()
-
-
-def ready(
-    formula: Formula,
-    dtype: Any,
-    what: What = "value_and_grad",
-    labels: bool = True,
-    *,
-    classes: int = FEW + 1,
-    weighted: bool = False,
-    smoothed: bool = False,
-) -> bool:
-    """Say whether a kernel is in memory, so that calling it compiles nothing.
-
-    There is one for labels, one for smoothed labels and one for distributions; rows of
-    few classes have their own for each number of them.
-    """
-    target, kind = _target(labels, smoothed), KINDS[np.dtype(dtype)]
-    width = _width(formula, target, classes)
-    return (formula, what, target, kind, width, weighted) in _served
-
 
 def _target(labels: bool, smoothed: bool) -> str:
     return ("smoothed" if smoothed else "label") if labels else "distribution"
@@ -96,7 +74,6 @@ def planned(
 ) -> tuple[Compiled, tuple[float, ...]]:
     """Return a kernel, and what depends on parameters alone."""
     width = _width(formula, target, classes)
-    _served.add((formula, what, target, kind, width, weight or keep))
     formula, params = specialised(formula, params)
     if target == "label":
         formula = formula.at(**{formula.inputs[0]: 1.0})
