@@ -7,7 +7,7 @@ takes a room of its own, so that calls may overlap, on threads or otherwise.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ctypes import Array, addressof, c_double, c_int8, c_int64
+from ctypes import Array, addressof, c_double, c_int8, c_int64, sizeof
 from typing import Any
 
 import numpy as np
@@ -20,10 +20,57 @@ from lossary.kernels.llvm.walk import ARRAYS, FLAG, ITEMS, SUMS
 from lossary.kernels.rows import scan
 from lossary.kernels.rows.parts import SLOTS
 
-Room = tuple["Array[c_int64]", "Array[c_double]", c_double]
+Room = tuple["Array[c_int64]", "Array[c_double]", c_double, Any, Any]
+"""Slots, numbers, the sum, the flag, and what else has to stay in memory."""
 
 
-class SmallKernel:
+class _Small:
+    """A kernel that finds the arrays of a call in the slots that `places` names."""
+
+    kernel: Any
+    places: list[int]
+
+    def __init__(self) -> None:
+        self.rooms: list[Room] = []
+
+    def __call__(
+        self, arrays: Sequence[np.ndarray[Any, Any]], scale: float
+    ) -> float | None:
+        """Compute one call; return Σ w·l, or None if a value is not allowed.
+
+        Parameters
+        ----------
+        arrays
+            Target, prediction, weight if there is one, and contiguous outputs.
+        scale
+            The factor of the gradient.
+        """
+        arrays = [np.ascontiguousarray(x) for x in arrays]
+        return self.at(arrays[0].size, [address(x) for x in arrays], scale)
+
+    def at(self, items: int, places: Sequence[int], scale: float) -> float | None:
+        """Compute one call of contiguous arrays, given where they begin."""
+        try:
+            room = self.rooms.pop()
+        except IndexError:
+            room = self._room()
+        slots, reals, total, flag, _ = room
+        slots[ITEMS] = items
+        for slot, place in zip(self.places, places, strict=True):
+            slots[slot] = place
+        reals[0] = scale
+        self.kernel(slots, reals, 0, 1)
+        result: float | None = total.value
+        if flag.value:
+            flag.value, result = 0, None
+        self.rooms.append(room)
+        return result
+
+    def _room(self) -> Room:
+        raise NotImplementedError
+
+
+class SmallKernel(_Small):
     """A kernel and its numbers, for as many items as one sum takes.
 
     Parameters
@@ -52,58 +99,26 @@ class SmallKernel:
         self.kernel, self.numbers = pointwise.planned(
             formula, what, params, KINDS[dtype], weighted, False, ranges
         )
-        self.strides = [dtype.itemsize] * (2 + weighted + pointwise.OUTPUTS[what])
-        self.rooms: list[Room] = []
-
-    def __call__(
-        self, arrays: Sequence[np.ndarray[Any, Any]], scale: float
-    ) -> float | None:
-        """Compute one call; return Σ w·l, or None if a value lies outside its range.
-
-        Parameters
-        ----------
-        arrays
-            Target, prediction, weight if there is one, and contiguous outputs.
-        scale
-            The factor of the gradient.
-        """
-        arrays = [np.ascontiguousarray(x) for x in arrays]
-        return self.at(arrays[0].size, [address(x) for x in arrays], scale)
-
-    def at(self, items: int, places: Sequence[int], scale: float) -> float | None:
-        """Compute one call of contiguous arrays, given where they begin."""
-        try:
-            room = self.rooms.pop()
-        except IndexError:
-            room = self._room()
-        slots, reals, total = room
-        slots[ITEMS] = items
-        at = ARRAYS
-        for place in places:
-            slots[at] = place
-            at += 2
-        reals[0] = scale
-        self.kernel(slots, reals, 0, 1)
-        result: float | None = total.value
-        if slots[FLAG]:
-            slots[FLAG], result = 0, None
-        self.rooms.append(room)
-        return result
+        super().__init__()
+        count = 2 + weighted + pointwise.OUTPUTS[what]
+        self.places = [ARRAYS + 2 * i for i in range(count)]
+        self.stride = dtype.itemsize
 
     def _room(self) -> Room:
         total = c_double()
-        slots = (c_int64 * (ARRAYS + 2 * len(self.strides)))()
+        slots = (c_int64 * (ARRAYS + 2 * len(self.places)))()
         slots[SUMS] = addressof(total)
-        for i, stride in enumerate(self.strides):
-            slots[ARRAYS + 2 * i + 1] = stride
+        for place in self.places:
+            slots[place + 1] = self.stride
         reals = (c_double * (1 + len(self.numbers)))(0.0, *self.numbers)
-        return slots, reals, total
+        flag = c_int64.from_buffer(slots, FLAG * sizeof(c_int64))
+        return slots, reals, total, flag, None
 
 
 _OF_ROWS = {name: i for i, name in enumerate(SLOTS)}
 
 
-class SmallRows:
+class SmallRows(_Small):
     """A kernel of rows of logits and class numbers, for one number of classes.
 
     Parameters
@@ -136,43 +151,9 @@ class SmallRows:
         names = ["targets", "scores", *["weight"] * weighted]
         names += ["out"] * (what == "value_and_grad")
         self.places = [_OF_ROWS[name] for name in names]
-        self.rooms: list[Any] = []
+        super().__init__()
 
-    def __call__(
-        self, arrays: Sequence[np.ndarray[Any, Any]], scale: float
-    ) -> float | None:
-        """Compute one call; return Σ w·l, or None if a label names no class.
-
-        Parameters
-        ----------
-        arrays
-            Class numbers in int64, logits, weight if there is one, and a contiguous
-            gradient.
-        scale
-            The factor of the gradient.
-        """
-        arrays = [np.ascontiguousarray(x) for x in arrays]
-        return self.at(arrays[0].size, [address(x) for x in arrays], scale)
-
-    def at(self, items: int, places: Sequence[int], scale: float) -> float | None:
-        """Compute one call of contiguous arrays, given where they begin."""
-        try:
-            room = self.rooms.pop()
-        except IndexError:
-            room = self._room()
-        slots, reals, total, flag, _ = room
-        slots[0] = items
-        for slot, place in zip(self.places, places, strict=True):
-            slots[slot] = place
-        reals[0] = scale
-        self.kernel(slots, reals, 0, 1)
-        result: float | None = total.value
-        if flag.value:
-            flag.value, result = 0, None
-        self.rooms.append(room)
-        return result
-
-    def _room(self) -> Any:
+    def _room(self) -> Room:
         total, flag = c_double(), c_int8()
         work = np.empty(scan.room(self.classes), self.dtype)
         known = {
