@@ -30,7 +30,7 @@ from lossary.kernels.call import (
 from lossary.kernels.llvm.lanes import KINDS
 from lossary.kernels.llvm.machine import load
 from lossary.kernels.rows import lanes, scan
-from lossary.kernels.rows.parts import Variant, is_log_loss
+from lossary.kernels.rows.parts import Variant, is_log_loss, of_target
 from lossary.kernels.sizes import CHUNK
 from lossary.kernels.weights import weigh
 
@@ -75,10 +75,8 @@ def planned(
     """Return a kernel, and what depends on parameters alone."""
     width = _width(formula, target, classes)
     formula, params = specialised(formula, params)
-    if target == "label":
-        formula = formula.at(**{formula.inputs[0]: 1.0})
     variant = Variant(formula, what, kind, target, weight, keep, width)
-    return _kernel(variant), uniform_values(formula, what, params)
+    return _kernel(variant), uniform_values(of_target(formula, target), what, params)
 
 
 def total(

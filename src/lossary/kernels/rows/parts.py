@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from lossary.emit.lowering import lower
 from lossary.expr.formula import Formula
-from lossary.expr.graph import Node, apply, symbol
+from lossary.expr.graph import Node, apply, const, symbol, topological
 from lossary.kernels.call import What, lowered
 from lossary.kernels.llvm.function import Function, Variable
 from lossary.kernels.llvm.lanes import INDEX, POINTER, Type, Value, choose, vector
-from lossary.kernels.spelling import uniform
+from lossary.kernels.spelling import computed, uniform
 from lossary.ops import weighted
 
 SLOTS = (
@@ -29,6 +30,10 @@ UNROLLED = 4
 """Vectors that one step of a loop along a row takes, with a sum for each."""
 
 
+Known = Mapping[Node, Value]
+"""Inputs of a formula, and its uniform parts."""
+
+
 @dataclass(frozen=True)
 class Variant:
     """What a kernel is printed for.
@@ -36,7 +41,7 @@ class Variant:
     Attributes
     ----------
     formula
-        The loss of a class; of the true one, at y = 1, where there is no other.
+        The loss of a class.
     what
         What is computed.
     kind
@@ -64,9 +69,21 @@ class Variant:
 
 
 def is_log_loss(formula: Formula) -> bool:
-    """Say whether a formula is -y·log p, that is, y·softplus(-z)."""
+    """Say whether a formula is -y·log p and a term of the target alone, if any."""
+    return _beside_log_loss(formula) is not None
+
+
+def _beside_log_loss(formula: Formula) -> Node | None:
+    """Return what a formula adds to -y·log p, if it is a term of the target alone."""
     y, z = map(symbol, formula.inputs)
-    return formula.value is weighted(y, apply("softplus", -z))
+    log_loss = weighted(y, apply("softplus", -z))
+    value = formula.value
+    if value is log_loss:
+        return const(0.0)
+    if value.op != "add" or log_loss not in value.args:
+        return None
+    term = value.args[value.args[0] is log_loss]
+    return None if z in topological([term]) else term
 
 
 class Call:
@@ -74,8 +91,9 @@ class Call:
 
     def __init__(self, function: Function, variant: Variant) -> None:
         self.function, self.variant = function, variant
-        self.roots = lowered(variant.formula, variant.what)
+        self.roots = lowered(of_target(variant.formula, variant.target), variant.what)
         self.parts = uniform(self.roots)
+        self.y = symbol(variant.formula.inputs[0])
         self.slots = {
             name: function.load(
                 function["slots"], INDEX if name in SIZES else POINTER, i
@@ -103,14 +121,26 @@ class Call:
 
     def inputs(self, y: Value | None, z: Value) -> Mapping[Node, Value]:
         """Return what the formula sees."""
-        names = self.variant.formula.inputs
-        seen = {symbol(names[1]): z}
-        return seen if y is None else {**seen, symbol(names[0]): y}
+        seen = {symbol(self.variant.formula.inputs[1]): z}
+        return seen if y is None else {**seen, self.y: y}
+
+    def target_term(self, known: Known) -> Callable[[Value], list[Value]]:
+        """Return what prints what a log loss adds of its target alone, if anything."""
+        formula = self.variant.formula
+        term = _beside_log_loss(formula)
+        if term is None or term.value == 0.0:
+            return lambda y: []
+        return lambda y: computed([lower(term)], {**known, self.y: y})
 
     def complain(self, condition: Value) -> None:
         """Say that a counted label names no class, where a condition holds."""
         with self.function.when(condition):
             self.function.store(self.function.constant(1, Type("i8")), self["flag"])
+
+
+def of_target(formula: Formula, target: str) -> Formula:
+    """Return a formula at the target of its rows: a class number is y = 1."""
+    return formula.at(**{formula.inputs[0]: 1.0}) if target == "label" else formula
 
 
 def tree(values: Sequence[Value], operation: Callable[[Value, Value], Value]) -> Value:

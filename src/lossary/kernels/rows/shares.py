@@ -50,9 +50,14 @@ class LogLoss(_Shares):
     """The loss -Σ y·log p: with m the maximum, Σ y·log Σ e^(z - m) - Σ y·(z - m).
 
     Both are added up while the exponentials are, and there is one logarithm a row.
+    What else a formula adds, of the target alone, is taken from the second.
     """
 
     kept: ClassVar[tuple[str, ...]] = ("whole", "dot")
+
+    def __init__(self, call: Call) -> None:
+        super().__init__(call)
+        self.target_term = call.target_term(call.known(self.type))
 
     def scan(self, row: Value, r: Value) -> None:
         """Read a row, and keep Σ y and Σ y·(z - m)."""
@@ -64,7 +69,10 @@ class LogLoss(_Shares):
             y = target(i, live)
             lost = choose(x == top, 0.0, x - top)
             wholes[j].set(wholes[j].get() + y)
-            dots[j].set(dots[j].get() + choose(y == 0.0, 0.0, y * lost))
+            dot = choose(y == 0.0, 0.0, y * lost)
+            for term in self.target_term(y):
+                dot = dot - (term if live is None else choose(live, term, 0.0))
+            dots[j].set(dots[j].get() + dot)
 
         def collect() -> None:
             for total, places in ((whole, wholes), (dot, dots)):
