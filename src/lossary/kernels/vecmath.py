@@ -85,10 +85,20 @@ def exp_sum(x: Value, low: Value) -> Value:
 
 def decay(x: Value) -> Value:
     """Return exp(-|x|)."""
+    return fall(-abs(x))
+
+
+def fall(x: Value) -> Value:
+    """Return e to the power of x <= 0."""
     p = precision_of(x)
-    x = -abs(x)
-    k, r = _reduced(choose(x < p.exp_range[0], p.exp_range[0], x))
-    return _exp_near(r) * _power_of_two(k, p.bias + 64) * 2.0**-64
+    # What is far below the smallest number becomes 0 by a factor of 0: results that
+    # underflow, as those of -inf would, cost a hundred times as much.
+    bias = p.bias + 64
+    low = -(bias + 2) * p.ln2[0]
+    k, r = _reduced(choose(x < low, low, x))
+    exponent = k.bits() + (bias - _bits(1.5 * 2.0**p.digits, p))
+    scale = (choose(exponent > 0, exponent, 0) << p.digits).real()
+    return _exp_near(r) * scale * 2.0**-64
 
 
 def expm1(x: Value) -> Value:
@@ -105,27 +115,43 @@ def expm1(x: Value) -> Value:
 # -- logarithms -----------------------------------------------------------------------
 
 
-def _split(x: Value) -> tuple[Value, Value]:
-    """Write x = 2^k·m with m in [√½, √2), for positive normal x."""
+def _bits(x: float, p: Precision) -> int:
+    return int(p.real(x).view(p.bits))
+
+
+def _shifted(x: Value) -> Value:
+    """Return the bits of x > 0, moved so that the exponent changes at √2, not at 1."""
     p = precision_of(x)
-    root = int(p.real(sqrt(0.5)).view(p.bits))
-    unit = int(p.real(1.0).view(p.bits))
-    word = x.bits() + (unit - root)  # the exponent changes at √2, not at 1
+    return x.bits() + (_bits(1.0, p) - _bits(sqrt(0.5), p))
+
+
+def _exponent(word: Value, p: Precision) -> Value:
+    """Return k where x = 2^k·m with m in [√½, √2), from the shifted bits of x."""
     # A whole number in the low bits of 2^digits is that number, without a conversion.
     holder = 2.0**p.digits
-    whole = (word >> p.digits) | int(p.real(holder).view(p.bits))
-    return whole.real() - (holder + p.bias), ((word & (2**p.digits - 1)) + root).real()
+    whole = (word >> p.digits) | _bits(holder, p)
+    return whole.real() - (holder + p.bias)
+
+
+def _split(x: Value) -> tuple[Value, Value]:
+    """Write x = 2^k·m with m in [√½, √2), for positive normal x."""
+    p, word = precision_of(x), _shifted(x)
+    fraction = (word & (2**p.digits - 1)) + _bits(sqrt(0.5), p)
+    return _exponent(word, p), fraction.real()
 
 
 def _finished(k: Value, f: Value) -> Value:
     """Return k·ln 2 + log(1 + f)."""
     p = precision_of(f)
     high, low = p.ln2
-    s = f / (f + 2.0)
-    z = s * s
-    square = f * 0.5 * f
-    inner = s * muladd(z, horner(z, p.log_tail), square) + k * low
-    return k * high - ((square - inner) - f)
+    if p is FLOAT32:  # nine terms cost less than a division
+        bend = f * f * horner(f, p.log_tail)
+    else:
+        s = f / (f + 2.0)
+        z = s * s
+        half = f * 0.5 * f
+        bend = s * muladd(z, horner(z, p.log_tail), half) - half
+    return muladd(k, f.like(high), f + muladd(k, f.like(low), bend))
 
 
 def log(x: Value) -> Value:
@@ -142,16 +168,16 @@ def log(x: Value) -> Value:
 def log1p(x: Value) -> Value:
     """Return the natural logarithm of 1 + x."""
     p = precision_of(x)
-    u = x + 1.0
-    # What the sum lost, relative to the larger of its terms.
-    lost = choose(x < 1.0, x - (u - 1.0), 1.0 - (u - x))
-    k, m = _split(u)
-    # Of a large u nothing is lost that could be seen, and 2^-k is out of range.
-    far = p.digits + 8.0
-    whole = 1.5 * 2.0**p.digits - choose(k < far, k, far)
-    result = _finished(k, (m - 1.0) + lost * _power_of_two(whole, p.bias))
-    result = choose(x > -1.0, result, choose(x == -1.0, x.like(-inf), x.like(nan)))
-    return choose((x == inf) | (x == 0.0), x, result)
+    word = _shifted(x + 1.0)
+    # Of 1 + x = 2^k·(1 + f), f is rounded once: scaling x is exact. The scale is 2^-k,
+    # or four times that, which is in range for every k.
+    top = 2 * _bits(1.0, p) + (2 << p.digits)
+    scale = (top - (word & -(1 << p.digits))).real()
+    f = muladd(x * 0.25, scale, muladd(scale, 0.25, -1.0))
+    result = _finished(_exponent(word, p), f)
+    small = float(4 * np.finfo(p.real).tiny)  # a fourth of it is subnormal
+    result = choose((abs(x) >= small) & (x < inf), result, x)
+    return choose(x > -1.0, result, choose(x == -1.0, x.like(-inf), x.like(nan)))
 
 
 def log1p_unit(x: Value) -> Value:

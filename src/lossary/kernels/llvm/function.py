@@ -62,7 +62,7 @@ class Function:
         return "\n".join(
             (
                 *self._declared,
-                f"define void @kernel({arguments}) {{",
+                f'define void @kernel({arguments}) "no-builtins" {{',
                 body,
                 "}\n",
             )

@@ -44,13 +44,13 @@ class Tile:
         vectors = [
             function.load(self.address, self.type, i * lanes) for i in range(self.width)
         ]
-        return [_gathered(vectors, places) for places in _columns(self.width, lanes)]
+        return _columns(vectors)
 
     def store(self, columns: Sequence[Value]) -> None:
         """Write the columns."""
         function, lanes = self.rows.function, self.type.lanes
-        for start, places in enumerate(_vectors(self.width, lanes)):
-            function.store(_gathered(columns, places), self.address, start * lanes)
+        for v, found in enumerate(_rows(columns)):
+            function.store(found, self.address, v * lanes)
         with function.when(~self.whole), function.loop(0, self._numbers()) as i:
             number = function.load(self.buffer, Type(self.type.kind), i)
             function.store(number, self.place, i)
@@ -89,37 +89,71 @@ def tile(
     return Tile(address, rows, width, type, place, buffer, whole)
 
 
-Place = tuple[int, int]
-"""One number among some vectors: which vector, and which lane of it."""
+def _columns(vectors: Sequence[Value]) -> list[Value]:
+    """Sort rows that lie one after another into columns.
 
-
-def _columns(width: int, lanes: int) -> list[list[Place]]:
-    return [
-        [divmod(row * width + column, lanes) for row in range(lanes)]
-        for column in range(width)
-    ]
-
-
-def _vectors(width: int, lanes: int) -> list[list[Place]]:
-    rows = [divmod(n, width) for n in range(width * lanes)]
-    places = [(column, row) for row, column in rows]
-    return [places[i * lanes : (i + 1) * lanes] for i in range(width)]
-
-
-def _gathered(vectors: Sequence[Value], places: Sequence[Place]) -> Value:
-    """Pick one number for each lane, vector by vector."""
-    used = sorted({vector for vector, _ in places})
-    found = vectors[used[0]]
-    own = [lane if vector == used[0] else -1 for vector, lane in places]
-    if own == list(range(len(own))):
-        return found
-    lanes = len(places)
-    for vector in used[1:] or used:
-        other = vectors[vector]
-        picked = [
-            lanes + lane if v == vector else here
-            for here, (v, lane) in zip(own, places, strict=True)
+    Of an even number of columns, every other number makes two matrices of half as
+    many. Of an odd number w, the numbers of a column lie in different lanes: lane l of
+    column c, counted from 0, comes of the vector v with l + v·lanes = c, modulo w.
+    With vectors numbered by v·lanes that is a rotation of the vectors by l, done bit
+    by bit; what is left is to sort each column.
+    """
+    width, lanes = len(vectors), vectors[0].type.lanes
+    if width % 2 == 0:
+        pairs = list(zip(vectors[::2], vectors[1::2], strict=True))
+        halves = [
+            _columns([_picked(a, b, range(start, 2 * lanes, 2)) for a, b in pairs])
+            for start in (0, 1)
         ]
-        found = found.function.shuffled(found, other, picked)
-        own = [i if p >= 0 else -1 for i, p in enumerate(picked)]
+        return [x for pair in zip(*halves, strict=True) for x in pair]
+    turned = _turned(_numbered(vectors, lanes), 1)
+    orders = [_lanes_of_rows(c, width, lanes) for c in range(width)]
+    return [_picked(x, x, order) for x, order in zip(turned, orders, strict=True)]
+
+
+def _rows(columns: Sequence[Value]) -> list[Value]:
+    """Sort columns into rows that lie one after another: undo `_columns`."""
+    width, lanes = len(columns), columns[0].type.lanes
+    if width % 2 == 0:
+        low, high = _rows(columns[::2]), _rows(columns[1::2])
+        mixed = [n + lanes * odd for n in range(lanes) for odd in (0, 1)]
+        halves = mixed[:lanes], mixed[lanes:]
+        pairs = zip(low, high, strict=True)
+        return [_picked(a, b, half) for a, b in pairs for half in halves]
+    orders = [_lanes_of_rows(c, width, lanes) for c in range(width)]
+    sorted_ = [
+        _picked(x, x, [order.index(n) for n in range(lanes)])
+        for x, order in zip(columns, orders, strict=True)
+    ]
+    turned = _turned(sorted_, -1)
+    return [turned[v * lanes % width] for v in range(width)]
+
+
+def _numbered(vectors: Sequence[Value], lanes: int) -> list[Value]:
+    """Sort vectors by v·lanes, modulo their number."""
+    width = len(vectors)
+    order = {v * lanes % width: v for v in range(width)}
+    return [vectors[order[n]] for n in range(width)]
+
+
+def _turned(vectors: Sequence[Value], way: int) -> list[Value]:
+    """Take lane l of each vector from the one that is l before it, or after it."""
+    found, lanes = list(vectors), vectors[0].type.lanes
+    for bit in range((lanes - 1).bit_length()):
+        step = 1 << bit
+        mixed = [n + lanes * bool(n & step) for n in range(lanes)]
+        found = [
+            _picked(x, found[(i - way * step) % len(found)], mixed)
+            for i, x in enumerate(found)
+        ]
     return found
+
+
+def _lanes_of_rows(column: int, width: int, lanes: int) -> list[int]:
+    return [(row * width + column) % lanes for row in range(lanes)]
+
+
+def _picked(a: Value, b: Value, lanes: Sequence[int]) -> Value:
+    """Return lanes of two vectors, the second counted on."""
+    same = a is b and list(lanes) == list(range(len(lanes)))
+    return a if same else a.function.shuffled(a, b, lanes)

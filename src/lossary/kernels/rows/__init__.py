@@ -29,19 +29,17 @@ from lossary.kernels.call import (
 )
 from lossary.kernels.llvm.lanes import KINDS
 from lossary.kernels.llvm.machine import load
+from lossary.kernels.log_loss import is_log_loss
 from lossary.kernels.rows import lanes, scan
-from lossary.kernels.rows.parts import Variant, is_log_loss, of_target
+from lossary.kernels.rows.parts import WIDEST, Variant, of_target
 from lossary.kernels.sizes import CHUNK
 from lossary.kernels.weights import weigh
 
-FEW = 20
+FEW = 32
 """Up to so many classes, a row takes one lane; beyond, it takes whole vectors."""
 
 FEW_FORMULAS = 10
 """The same where a formula is evaluated, and so printed, for every class."""
-
-WIDEST = 16
-"""The lanes of the widest vector: a chunk of rows is a multiple of it, or shorter."""
 
 
 def _target(labels: bool, smoothed: bool) -> str:

@@ -76,7 +76,7 @@ def _formula_of_labels(rows: Columns, hits: list[Value], _: Value) -> Results:
         top = larger(choose(hit, -inf, x), top)
     shift = finite(top)
     e = [
-        choose(hit, 0.0, vecmath.decay(below(x - shift)))
+        choose(hit, 0.0, vecmath.fall(below(x - shift)))
         for hit, x in zip(hits, z, strict=True)
     ]
     mass = tree(e, added).to("double")
@@ -137,10 +137,17 @@ def _softmax(z: list[Value]) -> _Softmax:
     for x in z:
         top = larger(x, top)
     lost = [choose(x == top, 0.0, x - top) for x in z]
-    e = [vecmath.decay(x) for x in lost]
+    e = _decays(lost)
     rest, mass = beside(e)
     rest = choose(top == -inf, nan, rest)  # every class is ruled out
     return _Softmax(lost, e, rest, mass)
+
+
+def _decays(lost: list[Value]) -> list[Value]:
+    if len(lost) != 2:
+        return [vecmath.fall(x) for x in lost]
+    low = vecmath.fall(lost[0] + lost[1])  # one of them is 0
+    return [choose(x == 0.0, 1.0, low) for x in lost]
 
 
 def _log_loss_of_labels(rows: Columns, hits: list[Value], known: Value) -> Results:
@@ -157,13 +164,12 @@ def _log_loss_of_labels(rows: Columns, hits: list[Value], known: Value) -> Resul
         return loss, []
     inverse = choose(known, 1.0 / soft.mass, nan)
     miss = soft.rest * inverse
-    own = choose(away == 0.0, -miss, vecmath.decay(away) * inverse - 1.0)
+    own = choose(away == 0.0, -miss, _picked(hits, soft.e) * inverse - 1.0)
     if rows.what == "grad_and_hess":
         p = [x * inverse for x in soft.e]
         slopes = [choose(hit, own, x) for hit, x in zip(hits, p, strict=True)]
         bends = [
-            x * choose(e == 1.0, miss, 1.0 - x)
-            for x, e in zip(p, soft.e, strict=True)
+            x * choose(e == 1.0, miss, 1.0 - x) for x, e in zip(p, soft.e, strict=True)
         ]
         return loss, [slopes, bends]
     scale = rows.scale.to(rows.type.kind)

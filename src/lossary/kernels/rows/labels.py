@@ -34,8 +34,7 @@ class Labels(Rows):
         self.call.complain(~known & self.counts(r))
         own = self.function.load(scores, Type(self.kind), choose(known, label, 0))
         own = choose(known, own, nan)
-        store = self.place("out", row) if self.writes else None
-        self.exponentials(r, scores, store, choose(known, label, -1))
+        self.exponentials(r, scores, self.writes, choose(known, label, -1))
         self.keep("ahead", own.to("double") - self.top(r).to("double"), r)
 
     def finish(self) -> Value:
@@ -60,11 +59,12 @@ class Labels(Rows):
         """Write the gradient of a row, and its curvature where that is wanted."""
         function, factor = self.function, self.of("factor", r)
         out, second = self.place("out", row), self.place("second", row)
+        aside = self.aside(r)
         with function.loop(0, self.call["classes"], BLOCK) as start:
             scale = self.spread(factor * self.fallen(r, start))
 
-            def body(_: int, i: Value, live: Value | None) -> None:
-                x = scale * self.load(out, i, live)
+            def body(i: Value, live: Value | None) -> None:
+                x = scale * function.load(aside, self.type, i)
                 if self.bends:
                     x, curvature = self._bent(r, x)
                     self.store(curvature, second, i, live)

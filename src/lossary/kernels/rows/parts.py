@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from lossary.emit.lowering import lower
 from lossary.expr.formula import Formula
-from lossary.expr.graph import Node, apply, const, symbol, topological
+from lossary.expr.graph import Node, symbol
 from lossary.kernels.call import What, lowered
-from lossary.kernels.llvm.function import Function, Variable
+from lossary.kernels.llvm.function import Function
 from lossary.kernels.llvm.lanes import INDEX, POINTER, Type, Value, choose, vector
+from lossary.kernels.log_loss import beside_log_loss, is_log_loss
 from lossary.kernels.spelling import computed, uniform
-from lossary.ops import weighted
 
 SLOTS = (
     "rows", "classes", "chunk", "step", "sums", "flag", "targets", "scores", "out",
@@ -22,12 +23,19 @@ SLOTS = (
 
 SIZES = SLOTS[:4]
 
+Size = TypeVar("Size", int, Value)
+
 REALS = ("scale", "kept", "spread")
 """The numbers of a call, before the uniform values: of a smoothed label, y is `kept`
 at the true class, and `spread` more at every class."""
 
-UNROLLED = 4
-"""Vectors that one step of a loop along a row takes, with a sum for each."""
+WIDEST = 16
+"""The lanes of the widest vector."""
+
+
+def padded(classes: Size) -> Size:
+    """Return the length of a row that consists of whole vectors."""
+    return (classes + (WIDEST - 1)) & -WIDEST
 
 
 Known = Mapping[Node, Value]
@@ -66,24 +74,6 @@ class Variant:
     def likely(self) -> bool:
         """Whether a row takes one logarithm, whatever its target."""
         return is_log_loss(self.formula)
-
-
-def is_log_loss(formula: Formula) -> bool:
-    """Say whether a formula is -y·log p and a term of the target alone, if any."""
-    return _beside_log_loss(formula) is not None
-
-
-def _beside_log_loss(formula: Formula) -> Node | None:
-    """Return what a formula adds to -y·log p, if it is a term of the target alone."""
-    y, z = map(symbol, formula.inputs)
-    log_loss = weighted(y, apply("softplus", -z))
-    value = formula.value
-    if value is log_loss:
-        return const(0.0)
-    if value.op != "add" or log_loss not in value.args:
-        return None
-    term = value.args[value.args[0] is log_loss]
-    return None if z in topological([term]) else term
 
 
 class Call:
@@ -127,7 +117,7 @@ class Call:
     def target_term(self, known: Known) -> Callable[[Value], list[Value]]:
         """Return what prints what a log loss adds of its target alone, if anything."""
         formula = self.variant.formula
-        term = _beside_log_loss(formula)
+        term = beside_log_loss(formula)
         if term is None or term.value == 0.0:
             return lambda y: []
         return lambda y: computed([lower(term)], {**known, self.y: y})
@@ -191,28 +181,24 @@ def finite(top: Value) -> Value:
     return choose(top > limit, limit, choose(top < -limit, -limit, top))
 
 
-def summed(places: Sequence[Variable]) -> Value:
-    """Add up vectors in pairs, and their lanes in float64."""
-    whole = tree([place.get() for place in places], added)
-    return folded(whole.to("double"), added)
+def summed(x: Value) -> Value:
+    """Add up the lanes of a vector in pairs, in float64."""
+    return folded(x.to("double"), added)
 
 
-Body = Callable[[int, Value, Value | None], None]
+Body = Callable[[Value, Value | None], None]
 
 
 def sweep(function: Function, start: Value, stop: Value, kind: str, body: Body) -> None:
     """Print a body for the vectors of a part of a row.
 
-    Several whole vectors are taken at a time; what is left comes with a mask. The body
-    is given the number of its accumulator, the index, and the mask or None.
+    It is given the index, and None; of the last few numbers, a mask of the lanes that
+    hold some.
     """
     lanes = vector(kind).lanes
-    step = lanes * UNROLLED
-    whole = start + ((stop - start) & -step)
-    number = function.numbered(Type("i32", lanes))
-    with function.loop(start, whole, step) as i:
-        for j in range(UNROLLED):
-            body(j, i + j * lanes, None)
-    with function.loop(whole, stop, lanes) as i:
-        left = function.spread((stop - i).to("i32"), lanes)
-        body(0, i, number < left)
+    whole = start + ((stop - start) & -lanes)
+    with function.loop(start, whole, lanes) as i:
+        body(i, None)
+    with function.when(whole < stop):
+        left = function.spread((stop - whole).to("i32"), lanes)
+        body(whole, function.numbered(Type("i32", lanes)) < left)

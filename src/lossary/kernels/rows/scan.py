@@ -2,7 +2,9 @@
 
 A row is read in blocks. The exponentials of a block are taken relative to the largest
 score met so far, and what was summed before is scaled when a larger one appears; the
-last pass over the row scales each block to the maximum of all.
+last pass over the row scales each block to the maximum of all. Exponentials wait for it
+in memory of the kernel's own, in whole vectors: what is stored under a mask, as the end
+of a row must be, cannot be read back without waiting for it to reach the cache.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from lossary.kernels.llvm.function import Function
 from lossary.kernels.llvm.lanes import Type
 from lossary.kernels.llvm.walk import SIGNATURE
 from lossary.kernels.rows.labels import Labels
-from lossary.kernels.rows.parts import Call, Variant
+from lossary.kernels.rows.parts import Call, Variant, padded
 from lossary.kernels.rows.shares import AnyFormula, LogLoss
 from lossary.kernels.rows.walk import TOGETHER, Rows
 from lossary.kernels.sizes import BLOCK
@@ -24,7 +26,7 @@ def step(classes: int) -> int:
 
 def room(classes: int) -> int:
     """Return how many numbers a kernel keeps beside its arrays."""
-    return 2 * classes + step(classes) * -(-classes // BLOCK)
+    return (step(classes) + 1) * padded(classes) + step(classes) * -(-classes // BLOCK)
 
 
 def printed(variant: Variant) -> str:

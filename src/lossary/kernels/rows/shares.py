@@ -63,22 +63,21 @@ class LogLoss(_Shares):
         """Read a row, and keep Σ y and Σ y·(z - m)."""
         target = self.target(row, r)
         whole, dot = self.number(), self.number()
-        wholes, dots = self.sums(), self.sums()
+        wholes, dots = self.vector(), self.vector()
 
-        def read(j: int, i: Value, live: Value | None, x: Value, top: Value) -> None:
+        def read(i: Value, live: Value | None, x: Value, top: Value) -> None:
             y = target(i, live)
             lost = choose(x == top, 0.0, x - top)
-            wholes[j].set(wholes[j].get() + y)
+            wholes.set(wholes.get() + y)
             dot = choose(y == 0.0, 0.0, y * lost)
             for term in self.target_term(y):
                 dot = dot - (term if live is None else choose(live, term, 0.0))
-            dots[j].set(dots[j].get() + dot)
+            dots.set(dots.get() + dot)
 
         def collect() -> None:
-            for total, places in ((whole, wholes), (dot, dots)):
-                total.set(total.get() + summed(places))
-                for place in places:
-                    place.set(0.0)
+            for total, part in ((whole, wholes), (dot, dots)):
+                total.set(total.get() + summed(part.get()))
+                part.set(0.0)
 
         def risen(before: Value, after: Value) -> None:
             collect()
@@ -86,11 +85,10 @@ class LogLoss(_Shares):
             still = (whole.get() == 0.0) | (before == after)
             dot.set(dot.get() + choose(still, 0.0, moved))
 
-        for place in (*wholes, *dots):
-            place.set(0.0)
-        store = self.place("out", row) if self.writes else None
+        wholes.set(0.0)
+        dots.set(0.0)
         scores = self.place("scores", row)
-        self.exponentials(r, scores, store, read=read, risen=risen)
+        self.exponentials(r, scores, self.writes, read=read, risen=risen)
         collect()
         self.keep("whole", whole.get(), r)
         self.keep("dot", dot.get(), r)
@@ -103,7 +101,7 @@ class LogLoss(_Shares):
     def write(self, row: Value, r: Value) -> None:
         """Write p·Σy - y: of the largest class, by what 1 - p is without rounding."""
         out, target, scale = self.place("out", row), self.target(row, r), self.scale(r)
-        rest = self.of("rest", r)
+        aside, rest = self.aside(r), self.of("rest", r)
         mass = rest + 1.0
         whole, miss = self.spread(self.of("whole", r)), self.spread(rest / mass)
         with self.function.loop(0, self.call["classes"], BLOCK) as start:
@@ -111,8 +109,8 @@ class LogLoss(_Shares):
             leading = self.function.spread(fallen == 1.0, self.type.lanes)
             inverse = self.spread(fallen / mass)
 
-            def body(_: int, i: Value, live: Value | None) -> None:
-                e, y = self.load(out, i, live), target(i, live)
+            def body(i: Value, live: Value | None) -> None:
+                e, y = self.function.load(aside, self.type, i), target(i, live)
                 p = e * inverse
                 at_top = (whole - y) * p - y * miss
                 x = scale * choose((e == 1.0) & leading, at_top, whole * p - y)
@@ -133,40 +131,40 @@ class AnyFormula(_Shares):
     def __init__(self, call: Call) -> None:
         super().__init__(call)
         self.known = call.known(self.type)
-        self.shares = call["work"]
-        self.slopes = self.function.at(call["work"], self.kind, call["classes"])
+        self.slopes = self.aside(call["step"])  # of one row at a time
 
     def scan(self, row: Value, r: Value) -> None:
         """Compute a row."""
         scores, target = self.place("scores", row), self.target(row, r)
-        self.exponentials(r, scores, self.shares)
+        function, aside = self.function, self.aside(r)
+        self.exponentials(r, scores, True)
         self.nothing_is_nan(r)
         most = self.spread(self.top(r))
-        losses, ratios = self.sums(), self.sums()
+        losses, ratios = self.vector(), self.vector()
         loss, whole = self.number(), self.number()
-        with self.function.loop(0, self.call["classes"], BLOCK) as start:
+        with function.loop(0, self.call["classes"], BLOCK) as start:
             fallen = self.spread(self.fallen(r, start))
-            for place in (*losses, *ratios):
-                place.set(0.0)
+            losses.set(0.0)
+            ratios.set(0.0)
 
-            def body(j: int, i: Value, live: Value | None) -> None:
+            def body(i: Value, live: Value | None) -> None:
                 x = self.load(scores, i, live, -inf)
-                e = fallen * self.load(self.shares, i, live)
-                self.store(e, self.shares, i, live)
+                e = fallen * function.load(aside, self.type, i)
+                function.store(e, aside, i)
                 lost = choose(x == most, 0.0, x - most)
                 odds = lost - vecmath.log(self._others(r, e))
                 seen = self.call.inputs(target(i, live), odds)
                 found = computed(self.call.roots, {**self.known, **seen})
                 if live is not None:
                     found = [choose(live, part, 0.0) for part in found]
-                losses[j].set(losses[j].get() + found[0])
+                losses.set(losses.get() + found[0])
                 if self.writes:
-                    self.store(found[1], self.slopes, i, live)
-                    ratios[j].set(ratios[j].get() + self._ratio(r, found[1], e))
+                    function.store(found[1], self.slopes, i)
+                    ratios.set(ratios.get() + self._ratio(r, found[1], e))
 
             self.sweep(start, body)
-            loss.set(loss.get() + summed(losses))
-            whole.set(whole.get() + summed(ratios))
+            loss.set(loss.get() + summed(losses.get()))
+            whole.set(whole.get() + summed(ratios.get()))
         self.keep("loss", loss.get(), r)
         if self.writes:
             self._write(row, r, self.spread(whole.get()))
@@ -192,10 +190,11 @@ class AnyFormula(_Shares):
 
     def _write(self, row: Value, r: Value, whole: Value) -> None:
         out, scale, inverse = self.place("out", row), self.scale(r), self._inverse(r)
+        load, aside = self.function.load, self.aside(r)
         with self.function.loop(0, self.call["classes"], BLOCK) as start:
 
-            def body(_: int, i: Value, live: Value | None) -> None:
-                a, e = self.load(self.slopes, i, live), self.load(self.shares, i, live)
+            def body(i: Value, live: Value | None) -> None:
+                a, e = load(self.slopes, self.type, i), load(aside, self.type, i)
                 p, b = e * inverse, self._ratio(r, a, e)
                 self.store(self.counted(scale * (a - p * (whole - b)), r), out, i, live)
 

@@ -10,15 +10,14 @@ from lossary.kernels import vecmath
 from lossary.kernels.llvm.function import Variable
 from lossary.kernels.llvm.lanes import Type, Value, choose, vector
 from lossary.kernels.rows.parts import (
-    UNROLLED,
     Call,
     below,
     finite,
     folded,
     larger,
+    padded,
     summed,
     sweep,
-    tree,
 )
 from lossary.kernels.sizes import BLOCK
 
@@ -27,7 +26,7 @@ TOGETHER = 8
 
 _BLOCK_BITS = BLOCK.bit_length() - 1
 
-Reader = Callable[[int, Value, Value | None, Value, Value], None]
+Reader = Callable[[Value, Value | None, Value, Value], None]
 Riser = Callable[[Value, Value], None]
 
 
@@ -46,6 +45,7 @@ class Rows:
         self.places = {n: self.function.room(Type("double"), TOGETHER) for n in names}
         self.tops = self.function.room(Type(self.kind), TOGETHER)
         self.blocks = (call["classes"] + (BLOCK - 1)) >> _BLOCK_BITS
+        self.stride = padded(call["classes"])
         self.writes = call.variant.what != "value"
         self.beside = True  # whether ``rest`` is needed
         self.removing = call.variant.weight or call.variant.keep
@@ -114,6 +114,13 @@ class Rows:
         """Return where a row of a matrix begins."""
         return self.function.at(self.call[name], self.kind, row * self.call["classes"])
 
+    def aside(self, r: Value) -> Value:
+        """Return where the exponentials of a row wait, in whole vectors."""
+        return self._work(r * self.stride)
+
+    def _work(self, index: Value) -> Value:
+        return self.function.at(self.call["work"], self.kind, index)
+
     def load(
         self, place: Value, i: Value, live: Value | None, fill: float = 0.0
     ) -> Value:
@@ -133,17 +140,14 @@ class Rows:
         """Return a part of a gradient, 0 in a row that is removed."""
         return choose(self.counts(r), x, 0.0) if self.removing else x
 
-    def sweep(
-        self, start: Value, body: Callable[[int, Value, Value | None], None]
-    ) -> None:
+    def sweep(self, start: Value, body: Callable[[Value, Value | None], None]) -> None:
         """Print a body for the vectors of a block."""
         stop = self.function.smaller(start + BLOCK, self.call["classes"])
         sweep(self.function, start, stop, self.kind, body)
 
-    def sums(self, start: float = 0.0) -> list[Variable]:
-        """Return places for sums, one for each vector of a step, as they begin."""
-        zero = self.function.constant(start, self.type)
-        return [self.function.variable(zero) for _ in range(UNROLLED)]
+    def vector(self, start: float = 0.0) -> Variable:
+        """Return a place for a vector."""
+        return self.function.variable(self.function.constant(start, self.type))
 
     def number(self, start: float = 0.0) -> Variable:
         """Return a place for one number."""
@@ -166,7 +170,7 @@ class Rows:
         self,
         r: Value,
         scores: Value,
-        store: Value | None,
+        store: bool,
         without: Value | None = None,
         read: Reader | None = None,
         risen: Riser | None = None,
@@ -182,12 +186,12 @@ class Rows:
         scores
             The row.
         store
-            Where they go, if they are needed again.
+            Whether they are needed again, `aside`.
         without
             A class that is left out.
         read
-            Prints what else is done with a vector: it is given the number of an
-            accumulator, the index, the mask, the scores and the maximum so far.
+            Prints what else is done with a vector: it is given the index, the mask,
+            the scores and the maximum so far.
         risen
             Prints what is done before a block: it is given the maximum before and now.
         """
@@ -200,57 +204,59 @@ class Rows:
             shift = finite(after)
             if risen is not None:
                 risen(before, after)
-            own, ties = self.sums(), self.sums()
+            own, ties = self.vector(), self.vector()
             shifts, tops = self.spread(shift), self.spread(after)
 
-            def body(j: int, i: Value, live: Value | None) -> None:
+            def body(i: Value, live: Value | None) -> None:
                 x = self.load(scores, i, live, -inf)
-                e = vecmath.decay(below(x - shifts))
+                e = vecmath.fall(below(x - shifts))
                 if without is not None:
                     e = choose(self.hit(without, i), 0.0, e)
-                if store is not None:
-                    self.store(e, store, i, live)
+                if store:
+                    function.store(e, self.aside(r), i)
                 if self.beside:
                     tie = e == 1.0
-                    ties[j].set(ties[j].get() + choose(tie, e, 0.0))
+                    ties.set(ties.get() + choose(tie, e, 0.0))
                     e = choose(tie, 0.0, e)
-                own[j].set(own[j].get() + e)
+                own.set(own.get() + e)
                 if read is not None:
-                    read(j, i, live, x, tops)
+                    read(i, live, x, tops)
 
             self.sweep(start, body)
-            found = summed(own)
+            found = summed(own.get())
             fallen.set(1.0)
             with function.when(start > 0):
-                fallen.set(vecmath.decay((finite(before) - shift).to("double")))
+                fallen.set(vecmath.fall((finite(before) - shift).to("double")))
             if self.beside:
-                tied, rose = summed(ties), after > before
+                tied, rose = summed(ties.get()), after > before
                 one = choose(start > 0, tied.like(1.0), 0.0)
                 earlier = choose(rose, (rest.get() + one) * fallen.get(), rest.get())
                 rest.set((earlier + found) + choose(rose, tied - 1.0, tied))
                 found = found + tied
             mass.set(mass.get() * fallen.get() + found)
             high.set(after)
-            function.store(shift, self.call["work"], self._place_of_top(r, start))
+            function.store(shift, self._block_top(r, start))
         function.store(high.get(), self.tops, r)
         self.keep("mass", mass.get(), r)
         self.keep("rest", rest.get(), r)
 
     def _top_of(self, start: Value, scores: Value, without: Value | None) -> Value:
         """Return the largest score of a block."""
-        tops = self.sums(-inf)
+        top = self.vector(-inf)
 
-        def body(j: int, i: Value, live: Value | None) -> None:
+        def body(i: Value, live: Value | None) -> None:
             x = self.load(scores, i, live, -inf)
             if without is not None:
                 x = choose(self.hit(without, i), -inf, x)
-            tops[j].set(larger(x, tops[j].get()))
+            top.set(larger(x, top.get()))
 
         self.sweep(start, body)
-        return folded(tree([top.get() for top in tops], larger), larger)
+        return folded(top.get(), larger)
 
-    def _place_of_top(self, r: Value, start: Value) -> Value:
-        return self.call["classes"] * 2 + r * self.blocks + (start >> _BLOCK_BITS)
+    def _block_top(self, r: Value, start: Value) -> Value:
+        """Return where the maximum waits that a block was shifted by."""
+        behind = (self.call["step"] + 1) * self.stride
+        return self._work(behind + r * self.blocks + (start >> _BLOCK_BITS))
 
     def top(self, r: Value) -> Value:
         """Return the maximum of a row."""
@@ -260,7 +266,6 @@ class Rows:
         """Return what scales the exponentials of a block to the maximum of the row."""
         function, fallen = self.function, self.number(1.0)
         with function.when(self.blocks > 1):
-            place = self._place_of_top(r, start)
-            top = function.load(self.call["work"], Type(self.kind), place)
-            fallen.set(vecmath.decay((top - finite(self.top(r))).to("double")))
+            top = function.load(self._block_top(r, start), Type(self.kind))
+            fallen.set(vecmath.fall((top - finite(self.top(r))).to("double")))
         return fallen.get()
