@@ -54,7 +54,7 @@ def close(found, expected, dtype):
 
 
 @every_dtype
-@pytest.mark.parametrize("classes", [1, 2, 7, 20, 32, 33, 64, 100, 300])
+@pytest.mark.parametrize("classes", [1, 2, 7, 13, 20, 24, 32, 33, 64, 100, 300])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("labelled", [True, False])
 def test_cross_entropy(labelled, smoothing, classes, dtype):

@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from lossary.emit.lowering import WHOLE, lower
+from lossary.emit.branches import merged
+from lossary.emit.lowering import FIXED, lower
 from lossary.expr.formula import Formula
 from lossary.expr.graph import Node, leaves, parameter, topological
 from lossary.expr.reference import evaluate
@@ -18,11 +19,6 @@ from lossary.kernels import threads
 from lossary.kernels.llvm.walk import FLAG
 from lossary.kernels.sizes import CHUNK
 from lossary.kernels.spelling import uniform
-
-Interval = tuple[float, float, bool]
-"""Two ends, and whether only the ends themselves are inside."""
-
-EVERYTHING: Interval = (-np.inf, np.inf, False)
 
 Scale = float | Callable[[float, int], float]
 """A factor of the gradient, or a function of Σw and the number of counted rows."""
@@ -62,28 +58,31 @@ def specialised(
 
     Parameters are passed at run time, so that one kernel serves all values. The
     exception is a small whole number in an exponent, as in focal losses: there an
-    exponential or a power becomes a product.
+    exponential or a power becomes a product, or a square root.
     """
     exponents = [
         n.args[-1] for n in topological([formula.value]) if n.op in ("exp", "pow")
     ]
     inside = {name for node in exponents for name in leaves(node, "param")}
     values = dict(zip(formula.params, params, strict=True))
-    fixed = {p: v for p, v in values.items() if p in inside and v in WHOLE}
+    fixed = {p: v for p, v in values.items() if p in inside and v in FIXED}
     if not fixed:
         return formula, params
     return formula.at(**fixed), tuple(v for p, v in values.items() if p not in fixed)
 
 
 @lru_cache(maxsize=256)
-def lowered(formula: Formula, what: What) -> tuple[Node, ...]:
+def lowered(
+    formula: Formula, what: What | Literal["everything"]
+) -> tuple[Node, ...]:
     """Return the expressions that a kernel computes for each item."""
     roots = {
         "value": (formula.value,),
         "value_and_grad": (formula.value, formula.gradient),
         "grad_and_hess": (formula.gradient, formula.curvature),
+        "everything": (formula.value, formula.gradient, formula.curvature),
     }[what]
-    return tuple(map(lower, roots))
+    return merged(tuple(map(lower, roots)))
 
 
 @lru_cache(maxsize=256)

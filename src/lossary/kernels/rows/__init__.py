@@ -24,14 +24,14 @@ from lossary.kernels.call import (
     Totals,
     What,
     address,
+    evaluated,
     specialised,
-    uniform_values,
 )
 from lossary.kernels.llvm.lanes import KINDS
 from lossary.kernels.llvm.machine import load
 from lossary.kernels.log_loss import is_log_loss
 from lossary.kernels.rows import lanes, scan
-from lossary.kernels.rows.parts import WIDEST, Variant, of_target
+from lossary.kernels.rows.parts import WIDEST, Variant
 from lossary.kernels.sizes import CHUNK
 from lossary.kernels.weights import weigh
 
@@ -74,7 +74,8 @@ def planned(
     width = _width(formula, target, classes)
     formula, params = specialised(formula, params)
     variant = Variant(formula, what, kind, target, weight, keep, width)
-    return _kernel(variant), uniform_values(of_target(formula, target), what, params)
+    given = dict(zip(formula.params, params, strict=True))
+    return _kernel(variant), evaluated(variant.roots, given)
 
 
 def total(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from math import inf, nan
 
 from lossary.kernels import vecmath
@@ -69,7 +70,12 @@ def _picked(hits: list[Value], columns: list[Value]) -> Value:
 
 
 def _formula_of_labels(rows: Columns, hits: list[Value], _: Value) -> Results:
-    """Compute rows of class numbers; the formula is evaluated once, in float64."""
+    """Compute rows of class numbers; the formula is evaluated once.
+
+    Its input has more digits than the scores: a tail such as e^-u would lose as many
+    as u has before the point. In float64 they are there; in float32 the formula is
+    evaluated at the rounded number, and corrected by derivative times what was lost.
+    """
     call, z = rows.call, rows.z
     top = z[0].like(-inf)
     for hit, x in zip(hits, z, strict=True):
@@ -79,20 +85,42 @@ def _formula_of_labels(rows: Columns, hits: list[Value], _: Value) -> Results:
         choose(hit, 0.0, vecmath.fall(below(x - shift)))
         for hit, x in zip(hits, z, strict=True)
     ]
-    mass = tree(e, added).to("double")
-    odds = (_picked(hits, z).to("double") - top.to("double")) - vecmath.log(mass)
-    seen = {**rows.known, **call.inputs(None, odds)}
-    first, *second = computed(call.roots, seen)
+    mass = tree(e, added)
+    if call.variant.narrow:
+        first, *second = _corrected(rows, _picked(hits, z), top, vecmath.log(mass))
+    else:
+        mass = mass.to("double")
+        ahead = _picked(hits, z).to("double") - top.to("double")
+        seen = call.inputs(None, ahead - vecmath.log(mass))
+        first, *second = computed(call.roots, {**rows.known, **seen})
     if rows.what == "value":
         return first, []
     if rows.what == "grad_and_hess":
         return first, _bent(hits, e, mass, first, second[0])
-    own = rows.scale * second[0]
+    own = rows.scale.to(mass.type.kind) * second[0]
     # No other class, or none in reach: nothing to share the slope.
     others = choose(mass != 0.0, -own / mass, 0.0 * own).to(rows.type.kind)
     own = own.to(rows.type.kind)
     slopes = [choose(hit, own, others * x) for hit, x in zip(hits, e, strict=True)]
     return first, [slopes]
+
+
+def _corrected(rows: Columns, own: Value, top: Value, log: Value) -> list[Value]:
+    """Evaluate a formula at own - top - log, all but the last of its derivatives."""
+    ahead, lost = _difference(own, top)
+    odds, more = _difference(ahead, log)
+    lost = lost + more
+    lost = choose(lost == lost, lost, 0.0)  # infinite odds lose nothing
+    seen = {**rows.known, **rows.call.inputs(None, odds)}
+    found = computed(rows.call.roots, seen)
+    return [x + choose(lost == 0.0, 0.0, slope * lost) for x, slope in pairwise(found)]
+
+
+def _difference(a: Value, b: Value) -> tuple[Value, Value]:
+    """Return a - b, rounded, and what was lost of it (Knuth's way)."""
+    difference = a - b
+    near = difference - a
+    return difference, (a - (difference - near)) - (b + near)
 
 
 def _bent(

@@ -35,7 +35,7 @@ class _Rows:
         self.type = vector(call.variant.kind)
         lanes = self.type.lanes
         self.labelled = self.variant.target == "label"
-        wide = self.labelled and not self.variant.likely
+        wide = self.variant.once and not self.variant.narrow
         self.known = call.known(Type("double", lanes) if wide else self.type)
         self.scale = call.real("scale", Type("double", lanes))
         self.rooms = {

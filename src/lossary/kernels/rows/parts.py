@@ -71,6 +71,33 @@ class Variant:
     width: int
 
     @property
+    def once(self) -> bool:
+        """Whether the formula is evaluated once a row, of the true class."""
+        return self.target == "label" and not self.likely
+
+    @property
+    def narrow(self) -> bool:
+        """Whether that is done in float32, not in float64.
+
+        Of few classes it is much of the work; see `columns`.
+        """
+        few = bool(self.width) and self.kind == "float"
+        return self.once and few and self.what != "grad_and_hess"
+
+    @property
+    def roots(self) -> tuple[Node, ...]:
+        """The expressions that are evaluated, of the true class at y = 1."""
+        formula = self.formula
+        if self.target == "label":
+            formula = formula.at(**{formula.inputs[0]: 1.0})
+        if not self.narrow:
+            return lowered(formula, self.what)
+        # A derivative more, by which the next is corrected.
+        return lowered(
+            formula, "value_and_grad" if self.what == "value" else "everything"
+        )
+
+    @property
     def likely(self) -> bool:
         """Whether a row takes one logarithm, whatever its target."""
         return is_log_loss(self.formula)
@@ -81,7 +108,7 @@ class Call:
 
     def __init__(self, function: Function, variant: Variant) -> None:
         self.function, self.variant = function, variant
-        self.roots = lowered(of_target(variant.formula, variant.target), variant.what)
+        self.roots = variant.roots
         self.parts = uniform(self.roots)
         self.y = symbol(variant.formula.inputs[0])
         self.slots = {
@@ -126,11 +153,6 @@ class Call:
         """Say that a counted label names no class, where a condition holds."""
         with self.function.when(condition):
             self.function.store(self.function.constant(1, Type("i8")), self["flag"])
-
-
-def of_target(formula: Formula, target: str) -> Formula:
-    """Return a formula at the target of its rows: a class number is y = 1."""
-    return formula.at(**{formula.inputs[0]: 1.0}) if target == "label" else formula
 
 
 def tree(values: Sequence[Value], operation: Callable[[Value, Value], Value]) -> Value:
