@@ -13,6 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 import lossary as ls
 from lossary.arrays import fused
 from lossary.kernels import overlap
+from lossary.kernels.interval import Interval
 
 TOLERANCE = {"float32": 2e-6, "float64": 1e-13}
 CLASSES = [0, 1, 3, 24, 37]
@@ -126,7 +127,7 @@ def test_a_counted_value_outside_its_interval_is_noticed():
     y, z = targets(0, (5000,), "float32"), scores(0, (5000,), "float32")
     keep = np.ones(5000, bool)
     y[4321], keep[4321] = 2.0, False
-    limit = (0.0, 1.0, False)
+    limit = Interval(0.0, 1.0)
     assert overlap.counts(y, z, 1, True, y_range=limit)[1]
     assert not overlap.counts(y, z, 1, True, y_range=limit, keep=keep)[1]
     for k in (3, 37):

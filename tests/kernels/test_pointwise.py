@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 import lossary as ls
+from lossary.errors import DomainError
 from lossary.expr.graph import parameter, symbol
 from lossary.expr.reference import Mpmath, evaluate
 from lossary.kernels import pointwise
+from lossary.kernels.interval import Interval
 
 DTYPES = ["float32", "float64"]
 LIMITS = {"float32": 1e-6, "float64": 1e-14}
@@ -23,6 +25,10 @@ LOSSES = [
     ls.poisson,
     ls.tweedie(power=1.3),
     ls.absolute_percentage_error,
+    ls.squared_log_error,
+    ls.general_robust,
+    ls.general_robust(alpha=1.3),
+    ls.general_robust(alpha=-2.0, scale=0.7),
     ls.binary_cross_entropy,
     ls.binary_focal(gamma=2.0),
     ls.binary_focal(gamma=1.7),
@@ -39,6 +45,8 @@ def targets(loss):
         return [0.0, 1.0]
     if loss.target.name in ("count", "positive", "nonnegative"):
         return [0.0, 1e-6, 1.0, 7.0, 1e4]
+    if loss.target.name == "above_minus_one":
+        return [0.0, 1e-30, -0.5, 2.5, 100.0]
     return [0.0, 1e-30, -1.0, 2.5, 100.0]
 
 
@@ -49,6 +57,8 @@ def grid(loss, dtype):
     steps = [0.0, tiny, 1e-8, 0.5, 1.0, 3.0, 15.0, 80.0, 100.0, 1e4]
     if loss.prediction.name == "log":  # exp scales an error of its argument by z
         steps = [s for s in steps if s < 20]
+    if loss.prediction.name == "above_minus_one":
+        steps = [s / 2e4 for s in steps]
     z = np.array([s * x for x in steps for s in (1, -1)] + list(rng.normal(0, 4, 40)))
     y, z = np.meshgrid(np.array(targets(loss)), z)
     return y.ravel().astype(dtype), z.ravel().astype(dtype)
@@ -131,7 +141,7 @@ def test_removed_rows_hold_anything(loss):
     n = 3000
     y = rng.choice(targets(loss), n)
     y[y == 0] = 1.0
-    z, w = rng.normal(size=n), rng.integers(0, 3, n).astype(float)
+    z, w = rng.uniform(-0.9, 3, n), rng.integers(0, 3, n).astype(float)
     keep = rng.random(n) < 0.8
     counted = keep & (w != 0)
     dirty_y, dirty_z, dirty_w = y.copy(), z.copy(), w.copy()
@@ -198,7 +208,7 @@ def test_limits_ride_along(dtype):
 
     def outside(**more):
         return pointwise.total(
-            formula, (), y, z, y_range=(0, 1, False), z_range=(-1, 1, False), **more
+            formula, (), y, z, y_range=Interval(0, 1), z_range=Interval(-1, 1), **more
         ).outside
 
     assert not outside()
@@ -218,13 +228,48 @@ def test_only_the_ends_of_an_interval_may_be_allowed(dtype):
     y = (np.arange(5000) % 2).astype(dtype)
 
     def outside():
-        return pointwise.total(ls.hinge.formula, (), y, y, y_range=(0, 1, True)).outside
+        legal = Interval(0, 1, ends_only=True)
+        return pointwise.total(ls.hinge.formula, (), y, y, y_range=legal).outside
 
     assert not outside()
     y[4321] = np.nan
     assert not outside()
     y[4321] = 0.5
     assert outside()
+
+
+@every_dtype
+def test_one_value_may_be_excluded(dtype):
+    y = np.linspace(-2, 1, 5000).astype(dtype)
+    keep = np.ones(y.size, bool)
+
+    def outside(**more):
+        legal = Interval(-2, excluded=0.0)
+        return pointwise.total(
+            ls.absolute_percentage_error.formula, (), y, y, y_range=legal, **more
+        ).outside
+
+    assert not outside()
+    y[4321] = np.nan
+    assert not outside()
+    y[4321] = -0.0
+    assert outside()
+    assert outside(keep=keep)
+    keep[4321] = False
+    assert not outside(keep=keep)
+    y[0] = -2.5
+    assert outside(keep=keep)
+
+
+def test_an_excluded_target_is_named_where_it_counts():
+    y, z = np.ones(5000), np.ones(5000)
+    y[4321] = y[17] = 0.0
+    weight = np.ones(5000)
+    weight[17] = 0.0
+    with pytest.raises(DomainError, match=r"there is 0 in row 4321;"):
+        ls.absolute_percentage_error(y, z, sample_weight=weight)
+    weight[4321] = 0.0
+    assert ls.absolute_percentage_error(y, z, sample_weight=weight) == 0.0
 
 
 def test_float32_sums_are_kept_in_float64():

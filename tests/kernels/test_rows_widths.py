@@ -9,8 +9,6 @@ import lossary as ls
 from lossary.kernels import rows
 
 LIMITS = {"float32": 2e-6, "float64": 2e-14}
-# A row per lane; whole vectors; more than one block of a row.
-WIDTHS = [1, 2, 7, 20, 32, 33, 64, 100, 1024, 1025, 3000]
 every_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
 

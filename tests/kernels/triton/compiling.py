@@ -1,57 +1,77 @@
-"""Compile printed kernels for a card that need not be there, and look at the result.
+"""Compile printed kernels for cards that need not be there, and look at the result.
 
 Run as a command, for Triton decides once per process whether it interprets.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from collections import Counter
+from typing import Any
 
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 import lossary as ls
-from lossary.kernels.triton import pointwise, rows
+from lossary.kernels.triton import distributions, labels, pointwise, rows
 from lossary.kernels.triton.modules import load
 
-CARD = GPUTarget("cuda", 80, 32)
-POINTERS = {"float32": "*fp32", "float64": "*fp64", "bfloat16": "*bf16"}
+POINTERS = {
+    "float32": "*fp32", "float64": "*fp64", "bfloat16": "*bf16", "float16": "*fp16",
+}  # fmt: skip
 SWITCHES = {"WEIGHTED": True, "KEPT": True, "SCALED": True, "WRITTEN": True}
-FLAGS = {
-    pointwise: {"LIMITED": True, "BLOCK": pointwise.BLOCK},
-    rows: {"ROWS": 1, "BLOCK": rows.WIDEST},
-}
+OF_ITEMS = SWITCHES | {"LIMITED": True, "BLOCK": pointwise.BLOCK}
+OF_ROWS = SWITCHES | {"ROWS": 1, "BLOCK": rows.WIDEST}
+NAMED, SHARED = OF_ROWS | {"LABELLED": True}, OF_ROWS | {"LABELLED": False}
+
+KERNELS: dict[str, tuple[Any, Any, tuple[str, ...], dict[str, Any]]] = {
+    "items": (pointwise, ls.binary_cross_entropy, ("value_and_grad",), OF_ITEMS),
+    "curvature": (
+        pointwise, ls.binary_cross_entropy, ("grad_and_hess",), {"BLOCK": 1024}
+    ),
+    "labels": (labels, ls.focal(gamma=1.5), (), NAMED),
+    "smoothed": (distributions, ls.cross_entropy, (), NAMED),
+    "shares": (distributions, ls.kl_divergence, (), SHARED),
+    "formula": (distributions, ls.focal(gamma=1.5), (), SHARED),
+}  # fmt: skip
+"""What is compiled: module, loss, what is asked for, and what is known beforehand."""
+
+PLANS = [
+    *((80, kind, "float32") for kind in KERNELS),
+    *((80, kind, "float64") for kind in ("items", "labels")),
+    *((80, kind, "bfloat16") for kind in ("items", "labels")),
+    *((90, kind, "bfloat16") for kind in ("labels", "formula")),
+    (90, "items", "float16"),
+]
+"""Cards by their capability, kernels and formats of the scores."""
 
 
-def instructions(module, loss, dtype):
-    """Return how often each instruction is there, of a kernel with all it may have."""
+def instructions(card: int, kind: str, dtype: str) -> set[str]:
+    """Return the instructions of a kernel with all it may have."""
+    module, loss, wanted, constants = KERNELS[kind]
     real = "float64" if dtype == "float64" else "float32"
-    what = ("value_and_grad", real) if module is pointwise else (real,)
-    kernel = load(module.printed(loss.formula, *what), "kernel")
-    constants = SWITCHES | FLAGS[module]
+    kernel = load(module.printed(loss.formula, *wanted, real), "kernel")
     types = dict.fromkeys(kernel.arg_names, "i32")
     types |= {name: POINTERS[dtype] for name in types if name.endswith("_at")}
-    types |= dict.fromkeys(("scale_at", "numbers_at", "sums_at"), "*fp64")
-    types["keep_at"] = "*u8"
-    if module is rows:
-        types["label_at"] = "*i64"
+    for name in ("scale_at", "numbers_at", "sums_at"):
+        types |= {name: "*fp64"} if name in types else {}
+    types |= {"keep_at": "*u8"} if "keep_at" in types else {}
+    types |= {"target_at": "*i64"} if constants.get("LABELLED") else {}
     types |= dict.fromkeys(constants, "constexpr")
     whole = [["tt.divisibility", 16]]
     hints = {(i,): whole for i, t in enumerate(types.values()) if t != "constexpr"}
     source = ASTSource(kernel, types, constants, hints)
-    built = triton.compile(source, target=CARD, options={"enable_fp_fusion": False})
+    target = GPUTarget("cuda", card, 32)
+    built = triton.compile(source, target=target, options={"enable_fp_fusion": False})
     assert built.asm["cubin"]
-    return Counter(re.findall(r"^\s+(?:@%p\d+ )?([a-z][\w.]+)", built.asm["ptx"], re.M))
+    return set(re.findall(r"^\s+(?:@%p\d+ )?([a-z][\w.]+)", built.asm["ptx"], re.M))
 
 
 def main() -> None:
-    """Print the instructions of some kernels, one kernel a line."""
-    cases = [(pointwise, ls.binary_cross_entropy), (rows, ls.focal(gamma=1.5))]
-    for module, loss in cases:
-        for dtype in POINTERS:
-            print(*sorted(instructions(module, loss, dtype)))
+    """Print the instructions of each kernel, one kernel a line."""
+    for plan in PLANS:
+        print(json.dumps([plan, sorted(instructions(*plan))]))
 
 
 if __name__ == "__main__":

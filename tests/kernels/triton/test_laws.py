@@ -7,45 +7,72 @@ from inspect import unwrap
 import numpy as np
 import pytest
 import torch
-from laws.cases import POINTWISE, ROWWISE, by_labels
+from laws.cases import POINTWISE, ROWWISE
 from laws.frameworks import Framework
 from laws.laws import accurate
+from laws.test_laws import KNOWN_GAPS
 
 import lossary as ls
+from lossary.arrays.card import MODULES
 from lossary.kernels import call, spelling
 from lossary.kernels.triton import pointwise, rows
+from lossary.kernels.triton.calls import Inputs
+from lossary.structures.rowwise import smoothing
 
-BY_LABELS = [v for v in ROWWISE if by_labels(v) and v.structure.kernel_for(v) == "rows"]
-KERNELS = {"pointwise": pointwise, "rowwise": rows}
+OF_ROWS = [v for v in ROWWISE if v.structure.kernel_for(v) in MODULES]
+
+
+def inputs(loss, y, z):
+    y, z = torch.from_numpy(y), torch.from_numpy(z)
+    return Inputs(loss.formula, loss.params, y, z, smoothing=smoothing_of(loss))
+
+
+def smoothing_of(loss):
+    return smoothing(loss) if loss.structure.name == "rowwise" else 0.0
 
 
 def items(loss, y, z):
     """Return the loss of each item: what is written is the value, not the gradient."""
-    module = KERNELS[loss.structure.name]
+    if loss.structure.name == "rowwise":
+        parts = (inputs(loss, y[i : i + 1], z[i : i + 1]) for i in range(len(y)))
+        return np.array([rows.run(part).numerator for part in parts])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "lowered", lambda f, what: 2 * call.lowered(f, "value"))
         patch.setattr(
-            module,
+            pointwise, "lowered", lambda f, what: 2 * call.lowered(f, "value")
+        )
+        patch.setattr(
+            pointwise,
             "uniform_values",
             lambda f, what, x: call.uniform_values(f, "value", x),
         )
-        patch.setattr(module, "_kernel", unwrap(module._kernel))
-        written = gradient(loss, y, z)
-    return written if module is pointwise else written[np.arange(len(y)), y]
+        patch.setattr(pointwise, "_kernel", unwrap(pointwise._kernel))
+        return gradient(loss, y, z)
 
 
 def gradient(loss, y, z):
-    y, z = torch.from_numpy(y), torch.from_numpy(z)
-    module = KERNELS[loss.structure.name]
-    return module.value_and_grad(loss.formula, loss.params, y, z)[1].numpy()
+    module = rows if loss.structure.name == "rowwise" else pointwise
+    out = torch.empty(z.shape, dtype=torch.from_numpy(z).dtype)
+    module.run(inputs(loss, y, z), 1.0, out)
+    return out.numpy()
+
+
+def curvature(loss, y, z):
+    return pointwise.curved(inputs(loss, y, z))[1].numpy()
 
 
 CARD = Framework("card", torch.from_numpy, items, gradient)
+CURVED = Framework("card", torch.from_numpy, items, gradient, curvature)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("loss", POINTWISE + BY_LABELS, ids=repr)
-def test_accurate(loss, dtype):
+@pytest.mark.parametrize("loss", POINTWISE, ids=repr)
+def test_items_are_accurate(loss, dtype):
+    accurate(loss, CARD if (repr(loss), dtype) in KNOWN_GAPS else CURVED, dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("loss", OF_ROWS, ids=repr)
+def test_rows_are_accurate(loss, dtype):
     accurate(loss, CARD, dtype)
 
 

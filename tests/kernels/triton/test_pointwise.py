@@ -7,13 +7,20 @@ import pytest
 import torch
 
 import lossary as ls
+from lossary.kernels.interval import Interval
 from lossary.kernels.triton import pointwise
+from lossary.kernels.triton.calls import Inputs
 
 HUBER, ENTROPY = ls.huber(delta=1.5), ls.binary_cross_entropy
 
 
-def run(loss, y, z, **options):
-    return pointwise.value_and_grad(loss.formula, loss.params, y, z, **options)
+def inputs(loss, y, z, **options):
+    return Inputs(loss.formula, loss.params, y, z, **options)
+
+
+def run(loss, y, z, scale=1.0, out=None, **options):
+    out = torch.empty(z.shape, dtype=z.dtype) if out is None else out
+    return pointwise.run(inputs(loss, y, z, **options), scale, out), out
 
 
 @pytest.mark.parametrize("loss", [HUBER, ENTROPY], ids=repr)
@@ -70,7 +77,7 @@ def test_half_precision_is_computed_in_float32(half):
 
 def test_float32_sums_are_kept_in_float64():
     z = torch.full((100_001,), 0.1)
-    totals = pointwise.total(ls.absolute_error.formula, (), torch.zeros_like(z), z)
+    totals = pointwise.run(inputs(ls.absolute_error, torch.zeros_like(z), z))
     exact = z.numel() * float(z[0])
     assert float(totals.numerator) == pytest.approx(exact, rel=1e-13)
 
@@ -105,14 +112,15 @@ def test_of_no_items_the_sum_is_zero():
     assert gradient.shape == (0,)
 
 
-def outside(y, z, **options):
-    found = pointwise.total(ENTROPY.formula, (), y, z, **options).outside
+def outside(y, z, y_range=None, z_range=None, **options):
+    options["ranges"] = y_range, z_range
+    found = pointwise.run(inputs(ENTROPY, y, z, **options)).outside
     return None if found is None else bool(found)
 
 
 def test_limits_ride_along():
     y, z = torch.linspace(0, 1, 3000), torch.zeros(3000)
-    ranges = {"y_range": (0, 1, False), "z_range": (-1, 1, False)}
+    ranges = {"y_range": Interval(0, 1), "z_range": Interval(-1, 1)}
     keep = torch.ones(3000, dtype=torch.bool)
     assert outside(y, z) is None
     y[2000] = torch.nan
@@ -127,11 +135,20 @@ def test_limits_ride_along():
 
 def test_only_the_ends_of_an_interval_may_be_allowed():
     y = (torch.arange(3000) % 2).float()
-    ends = {"y_range": (0, 1, True)}
+    ends = {"y_range": Interval(0, 1, ends_only=True)}
     y[7] = torch.nan
     assert outside(y, y, **ends) is False
     y[7] = 0.5
     assert outside(y, y, **ends) is True
+
+
+def test_one_value_may_be_excluded():
+    y = torch.full((3000,), -2.0)
+    but_zero = {"y_range": Interval(excluded=0.0)}
+    y[7] = torch.nan
+    assert outside(y, y, **but_zero) is False
+    y[7] = 0.0
+    assert outside(y, y, **but_zero) is True
 
 
 def test_a_fixed_order_gives_the_same_bits_twice():

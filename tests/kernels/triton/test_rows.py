@@ -8,13 +8,19 @@ import torch
 
 import lossary as ls
 from lossary.kernels.triton import rows
+from lossary.kernels.triton.calls import Inputs
 
 LOSSES = [ls.cross_entropy, ls.focal, ls.focal(gamma=1.5)]
 ENTROPY = ls.cross_entropy
 
 
-def run(loss, labels, z, **options):
-    return rows.value_and_grad(loss.formula, loss.params, labels, z, **options)
+def inputs(loss, y, z, **options):
+    return Inputs(loss.formula, loss.params, y, z, **options)
+
+
+def run(loss, y, z, scale=1.0, out=None, **options):
+    out = torch.empty(z.shape, dtype=z.dtype) if out is None else out
+    return rows.run(inputs(loss, y, z, **options), scale, out), out
 
 
 def batch(n, classes, dtype=torch.float32, seed=0):
@@ -143,7 +149,7 @@ def test_half_precision_is_computed_in_float32(half):
 def test_leading_axes_and_the_value_alone():
     labels, z = batch(20, 6, torch.float64)
     totals, gradient = run(ENTROPY, labels.reshape(4, 5), z.reshape(4, 5, 6))
-    alone = rows.total(ENTROPY.formula, (), labels, z)
+    alone = rows.run(inputs(ENTROPY, labels, z))
     assert alone.numerator == totals.numerator
     assert gradient.shape == (4, 5, 6)
     assert float(gradient.sum()) == pytest.approx(0, abs=1e-14)

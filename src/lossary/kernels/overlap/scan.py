@@ -15,13 +15,11 @@ from lossary.kernels.llvm.lanes import INDEX, POINTER, Type, Value, choose
 from lossary.kernels.llvm.walk import ARRAYS
 from lossary.kernels.overlap.parts import COUNTS, Call, Variant
 from lossary.kernels.rows.parts import (
-    UNROLLED,
     Body,
     folded,
     larger,
     summed,
     sweep,
-    tree,
 )
 from lossary.kernels.vecmath import decay
 
@@ -146,7 +144,7 @@ class _Scan:
                 yield _Pixel(own, label, self.work, scale, out)
 
     def _watch(self, scores: Value) -> None:
-        def body(_: int, i: Value, live: Value | None) -> None:
+        def body(i: Value, live: Value | None) -> None:
             z = self._load(scores, i, live)
             self.call.watch(1, z, z == z if live is None else live)
 
@@ -156,27 +154,25 @@ class _Scan:
         """Write exponentials, and return what makes probabilities of them."""
         function = self.function
         lowest = function.constant(-inf, self.type)
-        tops = [function.variable(lowest) for _ in range(UNROLLED)]
+        tops = function.variable(lowest)
 
-        def highest(j: int, i: Value, live: Value | None) -> None:
+        def highest(i: Value, live: Value | None) -> None:
             z = self._load(scores, i, live)
             z = z if live is None else choose(live, z, -inf)
-            tops[j].set(larger(z, tops[j].get()))
+            tops.set(larger(z, tops.get()))
 
         self._sweep(highest)
-        top = self._spread(folded(tree([t.get() for t in tops], larger), larger))
+        top = self._spread(folded(tops.get(), larger))
         zero = function.constant(0.0, self.type)
-        masses = [function.variable(zero) for _ in range(UNROLLED)]
+        mass = function.variable(zero)
 
-        def exponentials(j: int, i: Value, live: Value | None) -> None:
+        def exponentials(i: Value, live: Value | None) -> None:
             e = decay(self._load(scores, i, live) - top)
             function.store(e, self.work, i)
-            masses[j].set(
-                masses[j].get() + (e if live is None else choose(live, e, 0.0))
-            )
+            mass.set(mass.get() + (e if live is None else choose(live, e, 0.0)))
 
         self._sweep(exponentials)
-        return (1.0 / summed(masses)).to(self.kind)
+        return (1.0 / summed(mass.get())).to(self.kind)
 
     def _shares(self, seen: _Pixel, i: Value, live: Value | None) -> Value:
         """Return the probabilities of some classes."""
@@ -199,7 +195,7 @@ class _Scan:
         own = self._spread(seen.own)
         predictions = self._at(self.sums, "double", self.width * 2)
 
-        def body(_: int, i: Value, live: Value | None) -> None:
+        def body(i: Value, live: Value | None) -> None:
             prediction = own * self._shares(seen, i, live)
             before = self.function.load(predictions, self.wide, i)
             self.function.store(before + prediction.to("double"), predictions, i)
@@ -230,17 +226,17 @@ class _Scan:
 
         if self.variant.logits:
             zero = function.constant(0.0, self.type)
-            dots = [function.variable(zero) for _ in range(UNROLLED)]
+            dots = function.variable(zero)
 
-            def dot(j: int, i: Value, live: Value | None) -> None:
+            def dot(i: Value, live: Value | None) -> None:
                 p = self._shares(seen, i, live)
-                dots[j].set(dots[j].get() + p * slope(i, live))
+                dots.set(dots.get() + p * slope(i, live))
 
             self._sweep(dot)
-            mean = summed(dots) + bonus.get().to("double")
+            mean = summed(dots.get()) + bonus.get().to("double")
             shift = self._spread(mean)
 
-        def body(_: int, i: Value, live: Value | None) -> None:
+        def body(i: Value, live: Value | None) -> None:
             found = slope(i, live)
             if self.variant.logits:
                 found = self._shares(seen, i, live) * (found - shift)
