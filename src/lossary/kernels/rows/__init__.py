@@ -3,8 +3,9 @@
 The formula sees the log-odds of a class against all others, u = z - log Σ_others e^z.
 Where labels are given, the others' maximum is subtracted, never the true class's own
 score, so that a confident row keeps all its digits and nothing underflows, and the
-formula is evaluated once per row, in float64. Distributions, and smoothed labels, are
-computed in the format of the scores, and summed in float64.
+formula is evaluated once per row, with more digits than the scores have. The loss
+-y·log p needs no formula, but one logarithm a row. It, distributions, and smoothed
+labels are computed in the format of the scores, and summed in float64.
 """
 
 from __future__ import annotations
