@@ -17,16 +17,16 @@ import sys, time
 sys.path[:0] = [path for path in sys.argv[2:]]
 before = set(sys.modules)
 import numpy
-start = time.perf_counter()
+start = time.process_time()
 __import__(sys.argv[1])
-seconds = time.perf_counter() - start
+seconds = time.process_time() - start
 loaded = {name.partition(".")[0] for name in set(sys.modules) - before}
 print(seconds, *sorted(loaded - sys.stdlib_module_names - {sys.argv[1]}))
 """
 
 
 def import_cost(package: str, *paths: Path) -> tuple[float, set[str]]:
-    """Seconds over `import numpy`, and third-party modules, in a fresh process."""
+    """Seconds of work over `import numpy`, and third-party modules, in a fresh process."""
     command = [sys.executable, "-c", PROGRAM, package, *map(str, paths)]
     run = subprocess.run(command, capture_output=True, text=True, check=True)
     seconds, *loaded = run.stdout.split()
