@@ -9,7 +9,6 @@ from functools import lru_cache
 from typing import Any
 
 from lossary import losses
-from lossary.aliases import alias, known
 from lossary.errors import NameLookupError, ParameterError, nearest
 from lossary.loss import Loss
 
@@ -125,6 +124,8 @@ def _named(name: str, options: dict[str, Any]) -> Any:
     loss = registry().get(name)
     if loss is not None:
         return loss(**options) if options else loss
+    from lossary.aliases import alias, known  # a table that few programs need
+
     found = alias(name, options, registry())
     if found is None:
         raise NameLookupError(
