@@ -15,7 +15,7 @@ from math import inf, nan, sqrt
 
 import numpy as np
 
-from lossary.kernels.llvm.lanes import Value, choose, floor, muladd
+from lossary.kernels.llvm.lanes import Value, choose, muladd
 from lossary.kernels.precision import FLOAT32, FLOAT64, LOG_FIFTH, Precision
 
 
@@ -144,14 +144,15 @@ def _finished(k: Value, f: Value) -> Value:
     """Return k·ln 2 + log(1 + f)."""
     p = precision_of(f)
     high, low = p.ln2
+    half = f * 0.5 * f
     if p is FLOAT32:  # nine terms cost less than a division
-        bend = f * f * horner(f, p.log_tail)
+        factor, rest = f, half * horner(f, p.log_tail)
     else:
-        s = f / (f + 2.0)
-        z = s * s
-        half = f * 0.5 * f
-        bend = s * muladd(z, horner(z, p.log_tail), half) - half
-    return muladd(k, f.like(high), f + muladd(k, f.like(low), bend))
+        factor = f / (f + 2.0)
+        z = factor * factor
+        rest = muladd(z, horner(z, p.log_tail), half)
+    inner = muladd(factor, rest, k * low)
+    return muladd(k, f.like(high), f - (half - inner))
 
 
 def log(x: Value) -> Value:
@@ -258,6 +259,13 @@ def _positive_power(x: Value, y: Value) -> Value:
     return exp_sum(e, choose(abs(a) < 1000.0, (a - e) + b, 0.0))
 
 
+def _is_whole(x: Value) -> Value:
+    # By a sum without digits behind the point: not every processor can round, and
+    # LLVM would call the system's library there.
+    size, far = abs(x), 2.0 ** precision_of(x).digits
+    return (size >= far) | ((size + far) - far == size)
+
+
 def power(x: Value, y: Value) -> Value:
     """Return x ** y, as C's ``pow``."""
     base = abs(x)
@@ -267,9 +275,8 @@ def power(x: Value, y: Value) -> Value:
     rising = y > 0.0
     result = choose(base == 0.0, choose(rising, zero, infinity), result)
     result = choose(base == inf, choose(rising, infinity, zero), result)
-    integral = floor(y) == y
-    half = y * 0.5
-    odd = integral & (floor(half) != half)
+    integral = _is_whole(y)
+    odd = integral & ~_is_whole(y * 0.5)
     whole = integral | (base == inf)
     signed = choose(whole, choose(odd, -result, result), nan)
     result = choose(x < 0.0, signed, result)

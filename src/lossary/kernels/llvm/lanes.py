@@ -231,8 +231,3 @@ def muladd(a: Value, b: Any, c: Any) -> Value:
 def sqrt(x: Value) -> Value:
     """Return the square root."""
     return x.function.call("sqrt", x)
-
-
-def floor(x: Value) -> Value:
-    """Return the largest whole number that is not above."""
-    return x.function.call("floor", x)

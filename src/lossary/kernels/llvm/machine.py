@@ -31,15 +31,13 @@ def _processor() -> tuple[str, str, str]:
     return triple, llvm.get_host_cpu_name(), features
 
 
-# Constants lie beside the code, and are read relative to it.
-_CODE = {"opt": 2, "reloc": "pic", "codemodel": "small", "jit": True}
-
-
 @lru_cache(maxsize=1)
 def _target() -> Any:
     triple, name, features = _processor()
     target = llvm.Target.from_triple(triple)
-    return target.create_target_machine(cpu=name, features=features, **_CODE)
+    return target.create_target_machine(
+        cpu=name, features=features, opt=2, reloc="pic", jit=True
+    )
 
 
 def compiled(text: str) -> bytes:
@@ -59,7 +57,7 @@ def compiled(text: str) -> bytes:
 
 @lru_cache(maxsize=1)
 def _versions() -> str:
-    return repr((llvmlite.__version__, llvm.llvm_version_info, _processor(), _CODE))
+    return repr((llvmlite.__version__, llvm.llvm_version_info, _processor()))
 
 
 _kernel_type = ctypes.CFUNCTYPE(
@@ -83,9 +81,7 @@ def load(text: str, name: str) -> Callable[[Any, Any, int, int], None]:
     with _lock:
         digest = hashlib.sha256((_versions() + text).encode()).hexdigest()[:24]
         code = cache.kept(f"{name}-{digest}", lambda: compiled(text))
-        empty = llvm.parse_assembly("")
-        # One piece of memory holds code and constants, whatever the system gives.
-        engine = llvm.create_mcjit_compiler(empty, _target(), use_lmm=True)
+        engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _target())
         engine.add_object_file(llvm.object_file.ObjectFileRef.from_data(code))
         engine.finalize_object()
         _engines.append(engine)
