@@ -31,7 +31,7 @@ types: $(STAMP)  ## Check types, strictly
 docs: $(STAMP)  ## Run the documentation's examples alone
 	$(BIN)/pytest -n 2 src README.md CONTRIBUTING.md docs
 check: lint types test  ## Everything that must pass before a change lands
-bench: $(STAMP)  ## Speed beside the peers, as ratios
+bench: $(STAMP)  ## Speed beside the peers, as ratios, all of it: within the hour
 	$(BIN)/python benchmarks/kernels.py
 accuracy: $(STAMP)  ## Worst error per loss, framework and dtype
 	PYTHONPATH=tests $(BIN)/python -W ignore -m laws.accuracy

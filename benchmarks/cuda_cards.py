@@ -31,6 +31,7 @@ VOCABULARIES = {32_000: 8192, 64_000: 8192, 128_000: 4096, 256_000: 2048}
 """How many tokens there are for each size of the vocabulary."""
 WIDTH = 2048
 ITEMS = 1 << 26
+FORMATS = torch.float32, torch.bfloat16
 PEERS = {
     functional.mse_loss: ls.squared_error,
     functional.huber_loss: ls.huber,
@@ -82,23 +83,49 @@ def streaming(x: torch.Tensor) -> Callable[[], Any]:
     return lambda: torch.add(x, x, out=out)
 
 
+def spelled(dtype: torch.dtype) -> str:
+    """Return the name of a format as users know it."""
+    return str(dtype).removeprefix("torch.")
+
+
 def class_cases(device: str, sizes: dict[int, int]) -> Iterator[Case]:
-    """Yield cross-entropy of logits."""
+    """Yield cross-entropy of logits in every format; the rest at the smallest size."""
+    for dtype in FORMATS:
+        for classes, tokens in sizes.items():
+            z = torch.randn(tokens, classes, device=device).to(dtype)
+            labels = torch.randint(classes, (tokens,), device=device)
+            name = f"{tokens} × {classes}, {spelled(dtype)}"
+            yield class_case(name, z, labels, 0.0)
+            if classes == min(sizes):
+                yield class_case(f"{name}, label smoothing", z, labels, 0.1)
+                shares = torch.randn_like(z).softmax(1)
+                yield class_case(f"{name}, distributions", z, shares, 0.0)
+
+
+def class_case(name: str, z: torch.Tensor, y: torch.Tensor, smoothing: float) -> Case:
+    """Return cross-entropy of logits of one size and format.
+
+    PyTorch's own is that of float32, which it sums in, as ours does.
+    """
+
+    def plain(z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        y = y.float() if y.is_floating_point() else y
+        return functional.cross_entropy(z.float(), y, label_smoothing=smoothing)
+
+    loss = ls.cross_entropy(label_smoothing=smoothing)
+    tasks: dict[str, Task] = {
+        "PyTorch": plain,
+        "PyTorch, compiled": torch.compile(plain),
+        "lossary": lambda z, y: loss(y, z, check="off"),
+    }
+    if z.dtype != torch.float32:
+        tasks["PyTorch, in half"] = lambda z, y: functional.cross_entropy(
+            z, y, label_smoothing=smoothing
+        )
     liger = found("liger_kernel.transformers", "LigerCrossEntropyLoss")
-    for classes, tokens in sizes.items():
-        z = torch.randn(tokens, classes, device=device)
-        labels = torch.randint(classes, (tokens,), device=device)
-        tasks: dict[str, Task] = {
-            "PyTorch": lambda z, y: functional.cross_entropy(z, y),
-            "PyTorch, compiled": torch.compile(
-                lambda z, y: functional.cross_entropy(z, y)
-            ),
-            "lossary": lambda z, y: ls.cross_entropy(y, z, check="off"),
-        }
-        if liger is not None:
-            tasks["Liger-Kernel"] = liger()
-        name = f"{tokens} × {classes}"
-        yield Case("cross_entropy", name, (z,), labels, streaming(z), z.nbytes, tasks)
+    if liger is not None and y.ndim == 1:
+        tasks["Liger-Kernel"] = liger(label_smoothing=smoothing)
+    return Case("cross_entropy", name, (z,), y, streaming(z), z.nbytes, tasks)
 
 
 def projection_cases(device: str, sizes: dict[int, int]) -> Iterator[Case]:
@@ -138,17 +165,26 @@ def projection_cases(device: str, sizes: dict[int, int]) -> Iterator[Case]:
 
 
 def item_cases(device: str, items: int) -> Iterator[Case]:
-    """Yield losses of single items."""
-    z = torch.randn(items, device=device)
-    y = torch.randint(2, (items,), device=device).float()
-    for theirs, ours in PEERS.items():
-        tasks: dict[str, Task] = {
-            "PyTorch": theirs,
-            "PyTorch, compiled": torch.compile(theirs),
-            "lossary": lambda z, y, ours=ours: ours(y, z, check="off"),
-        }
-        name = f"{ours!r}, {items:,}"
-        yield Case("pointwise", name, (z,), y, streaming(z), z.nbytes, tasks)
+    """Yield losses of single items; PyTorch's own is that of float32, as above."""
+    for dtype in FORMATS:
+        z = torch.randn(items, device=device).to(dtype)
+        y = torch.randint(2, (items,), device=device).to(dtype)
+        for theirs, ours in PEERS.items():
+
+            def plain(
+                z: torch.Tensor, y: torch.Tensor, theirs: Task = theirs
+            ) -> torch.Tensor:
+                return theirs(z.float(), y.float())
+
+            tasks: dict[str, Task] = {
+                "PyTorch": plain,
+                "PyTorch, compiled": torch.compile(plain),
+                "lossary": lambda z, y, ours=ours: ours(y, z, check="off"),
+            }
+            if dtype != torch.float32:
+                tasks["PyTorch, in half"] = theirs
+            name = f"{ours!r}, {items:,}, {spelled(dtype)}"
+            yield Case("pointwise", name, (z,), y, streaming(z), z.nbytes, tasks)
 
 
 def answer(case: Case, task: Task) -> tuple[float, list[torch.Tensor]]:

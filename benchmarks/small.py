@@ -1,9 +1,10 @@
 """Small calls: 32 numbers, where the time is that of the interpreter.
 
 From NumPy every pointwise loss stands beside the function that ``loss.code()`` prints,
-which checks nothing: as a value, with its gradient, and with weights. From PyTorch a
-forward and a backward pass stand beside PyTorch's own function. All calls of a line
-are measured in turns, in one process, after the kernels have been loaded:
+which checks nothing: as a value, with its gradient, with weights, with a mask, and with
+its parameters given in the call. From PyTorch a forward and a backward pass stand
+beside PyTorch's own function. All calls of a line are measured in turns, in one
+process, after the kernels have been loaded:
 
     python benchmarks/small.py --items 32
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import timeit
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,7 +26,7 @@ from lossary.kinds import Kind
 from lossary.registry import registry
 
 MICROSECONDS = 10.0
-"""What a value from NumPy may take."""
+"""What a call from NumPy may take."""
 AGAINST_TORCH = 1.3
 """What forward and backward may take of the time of PyTorch's own."""
 
@@ -62,7 +64,8 @@ def printed(loss: ls.Loss) -> Callable[..., Any]:
 def from_numpy(items: int) -> None:
     """Print a line per pointwise loss: times in µs, and as ratios to the floor."""
     print(f"NumPy, {items} float32: µs (ratio to the printed function, unchecked)")
-    print(f"{'loss':28}{'printed':>9}{'value':>15}{'with gradient':>15}{'weights':>15}")
+    heads = "value", "with gradient", "weights", "mask", "parameters"
+    print(f"{'loss':28}{'printed':>9}" + "".join(f"{head:>15}" for head in heads))
     rng = np.random.default_rng(0)
     for loss in registry().values():
         if loss.structure.name != "pointwise":
@@ -70,17 +73,19 @@ def from_numpy(items: int) -> None:
         y = drawn(loss.target, items, rng).astype(np.float32)
         z = drawn(loss.prediction, items, rng).astype(np.float32)
         w = rng.uniform(0.5, 1.5, items).astype(np.float32)
-        bound, floor = loss.bind(**loss.parameters), printed(loss)
+        bound, given = loss.bind(**loss.parameters), loss.parameters
         found = in_turns(
             [
-                lambda floor=floor, y=y, z=z: floor(y, z),
-                lambda bound=bound, y=y, z=z: bound(y, z),
-                lambda bound=bound, y=y, z=z: bound.value_and_grad(y, z),
-                lambda bound=bound, y=y, z=z, w=w: bound(y, z, sample_weight=w),
+                partial(printed(loss), y, z),
+                partial(bound, y, z),
+                partial(bound.value_and_grad, y, z),
+                partial(bound, y, z, sample_weight=w),
+                partial(bound, y, z, mask=w > 0.7),
+                partial(loss, y, z, **given),
             ]
         )
         cells = "".join(f"{t:8.1f} ({t / found[0]:4.2f})" for t in found[1:])
-        mark = "" if found[1] <= MICROSECONDS else "  over the target"
+        mark = "" if max(found[1:]) <= MICROSECONDS else "  over the target"
         print(f"{loss.name:28}{found[0]:9.1f}{cells}{mark}")
 
 

@@ -41,6 +41,8 @@ class Case:
         Of the prediction, for a number of items.
     target
         ``"like"`` the prediction, class ``"labels"``, or a ``"distribution"``.
+    beside
+        What is given beside target and prediction: ``"weights"``, a ``"mask"``, or "".
     floor
         What cannot be avoided: a name of `floors.STREAMS`, or "2 products".
     """
@@ -52,6 +54,7 @@ class Case:
     items: int = 0
     shape: tuple[int, ...] = ()
     target: str = "like"
+    beside: str = ""
     floor: str = "add"
 
     def at(self, items: int) -> Case:
@@ -65,7 +68,8 @@ class Case:
     @property
     def key(self) -> tuple[str, str]:
         """What peers look for in their tables."""
-        return self.loss.name, self.target
+        smoothed = " smoothed" if self.loss.parameters.get("label_smoothing") else ""
+        return self.loss.name + smoothed, self.target
 
     @property
     def arithmetic(self) -> bool:
@@ -78,7 +82,15 @@ class Case:
 
 
 def drawn(case: Case) -> tuple[Any, Any]:
-    """Draw target and prediction."""
+    """Draw target and prediction; with weights or a mask, the target is a pair."""
+    y, z = _target_and_prediction(case)
+    if not case.beside:
+        return y, z
+    x = np.random.default_rng(1).random(z.shape, z.dtype)
+    return (y, x > 0.25 if case.beside == "mask" else x + z.dtype.type(0.1)), z
+
+
+def _target_and_prediction(case: Case) -> tuple[Any, Any]:
     rng = np.random.default_rng(0)
     shape = (case.items // case._row, *case.shape) if case.shape else (case.items,)
     dtype: Any = np.dtype(case.dtype)
@@ -123,7 +135,19 @@ def pointwise(dtype: str, what: str = VALUE) -> list[Case]:
     ]
 
 
+def beside(dtype: str) -> list[Case]:
+    """Return an arithmetic and a transcendental loss with weights, and with a mask."""
+    return [
+        Case(f"{name}, {given}", ls.get(name), dtype=dtype, beside=given,
+             floor=f"add, {given}")
+        for name in ("squared_error", "binary_cross_entropy")
+        for given in ("weights", "mask")
+    ]  # fmt: skip
+
+
 CLASSES = (2, 10, 1000, 32_000)
+SOFT = {"cross_entropy, soft": "cross_entropy", "kl_divergence": "kl_divergence"}
+"""Losses of distributions, by what they are called here."""
 
 
 def rows(dtype: str, what: str = VALUE) -> list[Case]:
@@ -137,11 +161,13 @@ def rows(dtype: str, what: str = VALUE) -> list[Case]:
     ]  # fmt: skip
     if what == CURVED:
         return found
-    return found + [
-        make(f"{name} of distributions, {k} classes", ls.get(name), shape=(k,),
-             target="distribution")
-        for name in ("cross_entropy", "kl_divergence")
-        for k in (10, 1000)
+    few, smoothed = (10, 1000), ls.cross_entropy(label_smoothing=0.1)
+    return [
+        *found,
+        *(make(f"cross_entropy, smoothed, {k} classes", smoothed, shape=(k,),
+               target="labels", floor="add 1") for k in few),
+        *(make(f"{label}, {k} classes", ls.get(name), shape=(k,), target="distribution")
+          for label, name in SOFT.items() for k in few),
     ]  # fmt: skip
 
 
@@ -151,7 +177,7 @@ PIXELS, WIDE = (256, 256), 128
 def others(dtype: str) -> list[Case]:
     """Return losses of images and of embeddings."""
     of_images = [
-        Case(f"{loss.name}, images of 256 x 256", loss, dtype=dtype, shape=PIXELS,
+        Case(f"{loss.name}, 256 x 256 images", loss, dtype=dtype, shape=PIXELS,
              floor="add, two passes")
         for loss in losses_of("overlap")
     ]  # fmt: skip

@@ -11,8 +11,10 @@ from lossary.kernels.sizes import CHUNK
 from speed.cases import Case
 from speed.tasks import Task
 
-STREAMS = {
+STREAMS: dict[str, tuple[float, bool]] = {
     "add": (3, True),
+    "add, weights": (4, True),
+    "add, mask": (3.25, True),
     "add, 2 results": (4, True),
     "add 1": (2, False),
     "add 1, 2 results": (3, True),
@@ -21,7 +23,7 @@ STREAMS = {
 """Passes over memory of the prediction's size, and whether two arrays are read.
 
 ``np.add(x, y, out=z)`` has three of them. Images are read twice: their counts must be
-known before the gradient is.
+known before the gradient is. A mask has one byte an item, beside float32.
 """
 
 
@@ -31,7 +33,7 @@ def tasks(case: Case) -> dict[str, Task]:
         return {"floor": _products(case)}
     streams, two = STREAMS[case.floor]
     dtype: Any = np.dtype(case.dtype)
-    x = np.ones(case.items * streams // (3 if two else 2), dtype)
+    x = np.ones(int(case.items * streams / (3 if two else 2)), dtype)
     y, out = x.copy() if two else dtype.type(1), np.empty_like(x)
     return {
         "floor": Task(lambda: np.add(x, y, out=out)),

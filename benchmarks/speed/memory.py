@@ -15,31 +15,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from speed import ours, peers
+from speed import ours, peers, resident
 from speed.cases import Case, drawn, pointwise, rows
+from speed.resident import available as available
 from speed.tasks import Task
 
-STATUS = Path("/proc/self/status")
-FORGET_PEAK = Path("/proc/self/clear_refs")
-
 CASES = ("binary_cross_entropy", "cross_entropy, 1000 classes")
-
-
-def available() -> bool:
-    """Say whether this system tells the peak of a process."""
-    return STATUS.exists() and FORGET_PEAK.exists()
 
 
 def case_named(name: str) -> Case:
     """Return a case in float32."""
     return next(c for c in pointwise("float32") + rows("float32") if c.name == name)
-
-
-def _status(field: str) -> int:
-    for line in STATUS.read_text().splitlines():
-        if line.startswith(field):
-            return 1024 * int(line.split()[1])
-    raise LookupError(field)
 
 
 def _task(case: Case, threads: int, competitor: str, peer: list[str]) -> Task:
@@ -57,12 +43,12 @@ def peak(name: str, items: int, *who: Any) -> int:
     # copied at its next operation.
     _task(case.at(ours.LOADED), *who).run()
     gc.collect()
-    before = _status("VmRSS")  # of arrays that are empty nothing is resident
+    before = resident.now()  # of arrays that are empty nothing is resident
     task.run()
     gc.collect()
-    FORGET_PEAK.write_text("5")
+    resident.forget_peak()
     task.run()
-    return max(0, _status("VmHWM") - before)
+    return max(0, resident.peak() - before)
 
 
 def measured(name: str, items: int, threads: int, *who: str) -> int:

@@ -22,12 +22,23 @@ def loaded(case: Case) -> float:
     return first_answer(task(case, *drawn(case)))[0]
 
 
+OPTION = {"weights": "sample_weight", "mask": "mask"}
+"""How a call names what stands beside target and prediction."""
+
+
+REUSED_FROM = 1 << 11
+"""Items from which the gradient goes into an array that is there, as it pays."""
+
+
 def task(case: Case, y: Any, z: Any) -> Task:
     """Return the computation of a case."""
     loss, out = case.loss, np.empty_like(z)
     if case.what == VALUE:
+        options = {"out": out} if z.size >= REUSED_FROM else {}
+        if case.beside:
+            y, options[OPTION[case.beside]] = y
         return Task(
-            lambda: loss.value_and_grad(y, z, out=out),
+            lambda: loss.value_and_grad(y, z, **options),
             lambda result: (float(result[0]), result[1]),
         )
     if loss.structure.name != "pointwise":

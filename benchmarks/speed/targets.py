@@ -1,6 +1,8 @@
-"""What was promised, as ratios."""
+"""What was promised, as ratios, and why a promise is not kept."""
 
 from __future__ import annotations
+
+from fnmatch import fnmatchcase
 
 from speed.cases import VALUE, Case
 
@@ -25,6 +27,14 @@ BY_NAME = {
 }
 """How many times slower a peer is to be: value + gradient, large, in float32."""
 
+REASONS: dict[tuple[str, str, str, str], str] = {}
+"""Why a promise is not kept, as far as it was found.
+
+The key is the case's name, what is computed, the dtype, and what it is compared with:
+``"floor"`` or a peer. Each may be a pattern (``"cross_entropy*"``, ``"*"``); the first
+that fits is printed beside the miss.
+"""
+
 
 def of_floor(case: Case) -> float | None:
     """Return the promised ratio to the floor."""
@@ -39,3 +49,12 @@ def of_peer(case: Case, peer: str, written: bool) -> float | None:
         return None
     named = case.what == VALUE and case.dtype == "float32" and case.items >= LARGE // 2
     return BY_NAME.get((case.name, peer), 1.0) if named else 1.0
+
+
+def reason(loss: str, what: str, dtype: str, against: str) -> str:
+    """Return why a promise is not kept, or "" where nobody has found out."""
+    found = (loss, what, dtype, against)
+    for patterns, text in REASONS.items():
+        if all(map(fnmatchcase, found, patterns)):
+            return text
+    return ""

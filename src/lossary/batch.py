@@ -20,14 +20,14 @@ from lossary.errors import (
     ShapeError,
     some_rows,
 )
-from lossary.kinds import Interval, Kind
+from lossary.kernels.interval import Ranges
+from lossary.kinds import Kind
 from lossary.reduction import IN_ONE_PASS, Counting
 from lossary.shapes import Signature, leading, paired
 
 if TYPE_CHECKING:
     from lossary.loss import Loss
 
-Ranges = tuple[Interval | None, Interval | None]
 CHECKS = ("raise", "warn", "off")
 
 
@@ -41,9 +41,9 @@ class Batch:
         The array library of the call.
     y, z
         Target and prediction in the dtype of the computation, with removed rows
-        replaced by harmless values.
-    dtype
-        The dtype that the prediction came in.
+        replaced by harmless values; as they came, where a device's kernel reads them.
+    dtype, work
+        The dtype that the prediction came in, and that of the computation.
     counting : Counting
         Weights and kept rows.
     signature : Signature
@@ -62,6 +62,7 @@ class Batch:
     y: Any
     z: Any
     dtype: Any
+    work: Any
     counting: Counting
     signature: Signature
     compiled: bool = False
@@ -73,6 +74,10 @@ class Batch:
         """Give a gradient or per-item losses the dtype of the prediction."""
         return self.lib.cast(x, self.dtype)
 
+    def wide(self, x: Any) -> Any:
+        """Give target or prediction the dtype of the computation."""
+        return self.lib.cast(x, self.work)
+
 
 @dataclass(slots=True)
 class Options:
@@ -83,6 +88,29 @@ class Options:
     reduction: str
     empty: str
     check: str
+
+
+def with_arrays(loss: Loss, options: dict[str, Any]) -> tuple[Loss, tuple[Any, ...]]:
+    """Bind the numbers of a call; return the arrays that it gives as parameters."""
+    arrays = {
+        name: value
+        for name, value in options.items()
+        if name in loss.definition.params
+        and not isinstance(value, (int, float, str))
+        and library_of(value).autodiff
+    }
+    if not arrays:
+        return loss.bind(**options), ()
+    readable = loss.structure.readable(loss)
+    for name in arrays:
+        if name not in readable:
+            raise ParameterError(
+                f"{loss.name}: {name} must be a number, not an array; "
+                + (f"arrays may be given for {', '.join(readable)}"
+                   if readable else "none of its parameters may be an array")
+            )  # fmt: skip
+    loss = loss.bind(**{k: v for k, v in options.items() if k not in arrays})
+    return replace(loss, read=tuple(arrays)), tuple(arrays.values())
 
 
 def prepare(
@@ -116,12 +144,22 @@ def prepare(
             "nothing is broadcast"
         )  # fmt: skip
         sizes = structure.count_shape(lib.sizes(y), lib.sizes(z))
-    dtype, y, z = _same_float(lib, y, z, structure.indexed(signature))
-    counting = counting_of(loss.name, lib, z, shape, sizes, sample_weight, mask, check)
-    once = reduction in IN_ONE_PASS and dtype == z.dtype
-    kernel = structure.kernel_for(loss) if once else None
-    compiled = kernel is not None and lib.compiled(kernel, loss.formula, y, z, counting)
-    batch = Batch(lib, y, z, dtype, counting, signature, compiled)
+    indexed = structure.indexed(signature)
+    dtype, work, z = _floats(lib, y, z, indexed)
+    kernel = structure.kernel_for(loss) if reduction in IN_ONE_PASS else None
+    on_device = kernel is not None and lib.on_device(kernel, y, z, sample_weight)
+    if not on_device:
+        y, z = y if indexed else lib.cast(y, work), lib.cast(z, work)
+        work = z.dtype
+    counting = counting_of(
+        loss.name, lib, z, work, shape, sizes, sample_weight, mask, check
+    )
+    compiled = on_device or (
+        kernel is not None
+        and dtype == work
+        and lib.compiled(kernel, loss.formula, y, z, counting)
+    )
+    batch = Batch(lib, y, z, dtype, work, counting, signature, compiled)
     if beside:
         batch.beside = _beside(loss, lib, z, beside, check)
     if check != "off":
@@ -151,16 +189,14 @@ def without_removed(loss: Loss, batch: Batch) -> Batch:
     return replace(batch, y=y, z=z)
 
 
-def _same_float(lib: Library, y: Any, z: Any, indexed: bool) -> tuple[Any, Any, Any]:
-    """Bring both arrays to one floating dtype of at least 32 bits."""
+def _floats(lib: Library, y: Any, z: Any, indexed: bool) -> tuple[Any, Any, Any]:
+    """Return the dtype of both arrays, one of at least 32 bits, and z as floats."""
     if not lib.is_floating(z):
         z = lib.cast(z, lib.default_float(z))
     dtype = z.dtype
     if not indexed and y.dtype != dtype and lib.is_floating(y):
         dtype = lib.wider(y, z)
-    work = dtype if lib.itemsize(dtype) >= 4 else lib.float32(z)
-    z = lib.cast(z, work)
-    return dtype, y if indexed else lib.cast(y, work), z
+    return dtype, dtype if lib.itemsize(dtype) >= 4 else lib.float32(z), z
 
 
 def _beside(
@@ -192,13 +228,14 @@ def counting_of(
     name: str,
     lib: Library,
     z: Any,
+    work: Any,
     shape: tuple[int, ...],
     sizes: tuple[Any, ...],
     sample_weight: Any,
     mask: Any,
     check: str,
 ) -> Counting:
-    """Say which rows of a shape count, and how much; `z` lends library and dtype."""
+    """Say which rows of a shape count, and how much, in the dtype of the work."""
     if sample_weight is None and mask is None:
         return Counting(lib, shape)
     weight = keep = None
@@ -206,7 +243,7 @@ def counting_of(
     if sample_weight is not None:
         weight = _array(name, "sample_weight", lib, sample_weight, z)
         leading(name, "sample_weight", lib.shape(weight), shape)
-        weight = lib.cast(weight, z.dtype)
+        weight = lib.cast(weight, work)
         _check_weight(name, lib, weight, check)
         axes = len(lib.shape(weight))
         weight = _expanded(name, "sample_weight", lib, weight, sizes)
@@ -257,7 +294,9 @@ def _where_kept(lib: Library, keep: Any, x: Any, harmless: int) -> Any:
 
 def _check_weight(name: str, lib: Library, weight: Any, check: str) -> None:
     values = lib.concrete(weight) if check != "off" else None
-    if values is None:
+    if values is None or not values.size:
+        return
+    if values.min() >= 0 and values.max() < np.inf:  # a NaN is neither
         return
     bad = ~(values >= 0) | (values == np.inf)
     if bad.any():
@@ -271,10 +310,8 @@ def _check(loss: Loss, batch: Batch, check: str, riding: bool = False) -> Ranges
     target, prediction = loss.structure.kinds(loss, batch.signature)
     sides = (("y_true", target, batch.y), ("y_pred", prediction, batch.z))
     for argument, kind, array in sides:
-        rides = riding and kind.bounded
-        interval = kind.interval(lib.itemsize(batch.z.dtype)) if rides else None
-        left.append(interval)
-        if kind.bounded and interval is None:
+        left.append(kind.interval if riding else None)
+        if kind.bounded and not riding:
             values = lib.concrete(array)
             if values is not None:
                 check_kind(loss.name, argument, kind, values, batch.counting, check)

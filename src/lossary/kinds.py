@@ -4,20 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
 from lossary.errors import ParameterError, nearest
 from lossary.expr.untraced import lazy
-
-
-class Interval(NamedTuple):
-    """A closed interval, or only its two ends."""
-
-    low: float
-    high: float
-    ends_only: bool = False
+from lossary.kernels.interval import Interval
 
 
 @dataclass(frozen=True)
@@ -53,15 +45,12 @@ class Kind:
         """Whether any number is illegal."""
         return self.low > -math.inf or self.high < math.inf or self.excluded is not None
 
-    def interval(self, itemsize: int) -> Interval | None:
-        """Return what a kernel can check on its way; None where that is not enough."""
-        low = float(self.low)
-        if self.excluded == self.low:
-            real = np.float32 if itemsize == 4 else np.float64
-            low = float(np.nextafter(real(low), real(np.inf)))
-        elif self.excluded is not None:
+    @lazy
+    def interval(self) -> Interval | None:
+        """What a kernel checks on its way; None where every number is legal."""
+        if not self.bounded:
             return None
-        return Interval(low, self.high, self.whole)
+        return Interval(self.low, self.high, self.whole, self.excluded)
 
     def outside(self, values: np.ndarray) -> np.ndarray:
         """Mark the values that this kind does not allow; NaN is never marked."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from lossary.arrays import library, library_of
-from lossary.batch import Options, prepare
+from lossary.batch import Options, prepare, with_arrays
 from lossary.conversions import Conversions
 from lossary.definition import FORM_OPTIONS, Definition, Structure, option_of
 from lossary.errors import ParameterError, nearest
@@ -127,8 +129,7 @@ class Loss(Conversions):
         ]
         default, *_ = self.definition.forms
         if self.form != default:
-            option = option_of(self.form)
-            given.append(f"{option}=False")
+            given.append(f"{option_of(self.form)}=False")
         return f"{self.name}({', '.join(given)})" if given else self.name
 
     # -- binding and computing ------------------------------------------------------
@@ -151,27 +152,10 @@ class Loss(Conversions):
                 )
         return replace(self, form=form, values=tuple(values.values()))
 
-    def _given(self, options: dict[str, Any]) -> tuple[Loss, tuple[Any, ...]]:
-        """Bind numbers; return the arrays among the parameters, which are read."""
-        arrays = {
-            name: value
-            for name, value in options.items()
-            if name in self.definition.params
-            and not isinstance(value, (int, float, str))
-            and library_of(value).autodiff
-        }
-        if not arrays:
-            return self.bind(**options), ()
-        readable = self.structure.readable(self)
-        for name in arrays:
-            if name not in readable:
-                raise ParameterError(
-                    f"{self.name}: {name} must be a number, not an array; "
-                    + (f"arrays may be given for {', '.join(readable)}"
-                       if readable else "none of its parameters may be an array")
-                )  # fmt: skip
-        loss = self.bind(**{k: v for k, v in options.items() if k not in arrays})
-        return replace(loss, read=tuple(arrays)), tuple(arrays.values())
+    @lazy
+    def bound(self) -> Callable[..., Loss]:
+        """`bind`, of pairs of name and value: equal ones are bound once, and shared."""
+        return lru_cache(maxsize=64)(lambda *options: self.bind(**dict(options)))
 
     def linked(self) -> Loss:
         r"""Return the loss as a function of the score that a model adds up.
@@ -217,16 +201,17 @@ class Loss(Conversions):
                 f"{self.name} takes y_true and y_pred, got {len(data)} arrays; "
                 "sample_weight, mask and parameters are passed by name"
             )
-        loss, beside = self._given(options) if options else (self, ())
         checked_policy(reduction, empty)
         how = Options(sample_weight, mask, reduction, empty, check)
-        small = None if beside else library_of(*data).small(loss, "value", *data, how)
+        y, z = data
+        small = library_of(y, z).small(self, "value", y, z, how, options)
         if small is not None:
             return small
-        if type(data[1]).__module__.startswith("ibis."):
+        loss, beside = with_arrays(self, options) if options else (self, ())
+        if type(z).__module__.startswith("ibis."):
             tables = importlib.import_module("lossary.emit.ibis")
-            return tables.column(loss, *data, sample_weight, mask, reduction)
-        return loss.in_full(*data, how, beside)
+            return tables.column(loss, y, z, sample_weight, mask, reduction)
+        return loss.in_full(y, z, how, beside)
 
     def in_full(self, y: Any, z: Any, how: Options, beside: tuple[Any, ...]) -> Any:
         """Compute a call with all that it may need, however small it is."""
@@ -234,6 +219,11 @@ class Loss(Conversions):
         batch = prepare(self, y, z, *given)
         with batch.lib.quiet():
             return self.structure.value(self, batch, how.reduction, how.empty)
+
+    def _small(self, what: str, y: Any, z: Any, how: Options) -> tuple[Any, Any] | None:
+        found: tuple[Any, Any] | None
+        found = library_of(y, z).small(self, what, y, z, how, {})
+        return found
 
     def value_and_grad(
         self,
@@ -262,11 +252,10 @@ class Loss(Conversions):
         checked_policy(reduction, empty)
         if out is None:
             how = Options(sample_weight, mask, reduction, empty, check)
-            lib = library_of(y_true, y_pred)
-            small = lib.small(self, "value_and_grad", y_true, y_pred, how)
-            if small is not None:
-                value, gradient = small
-                return value, gradient
+            if (
+                small := self._small("value_and_grad", y_true, y_pred, how)
+            ) is not None:
+                return small
         batch = prepare(self, y_true, y_pred, sample_weight, mask, check, reduction)
         with batch.lib.quiet():
             return self.structure.value_and_grad(self, batch, reduction, empty, out)
@@ -282,6 +271,9 @@ class Loss(Conversions):
         >>> ls.squared_error.grad_and_hess(np.zeros(2), np.array([1.0, -3.0]))
         (array([ 2., -6.]), array([2., 2.]))
         """
+        how = Options(None, None, "sum", "nan", check)
+        if (small := self._small("grad_and_hess", y_true, y_pred, how)) is not None:
+            return small
         batch = prepare(self, y_true, y_pred, check=check)
         with batch.lib.quiet():
             return self.structure.grad_and_hess(self, batch)
@@ -309,9 +301,10 @@ class Loss(Conversions):
         (3.0, 2.0, 1.5)
         """
         checked_policy(reduction, "nan")
-        loss, beside = self._given(options) if options else (self, ())
-        given = sample_weight, mask, check, reduction, beside
-        batch = prepare(loss, y_true, y_pred, *given)
+        loss, beside = with_arrays(self, options) if options else (self, ())
+        batch = prepare(
+            loss, y_true, y_pred, sample_weight, mask, check, reduction, beside
+        )
         with batch.lib.quiet():
             result: Sums = self.structure.sums(loss, batch, reduction)
         return result

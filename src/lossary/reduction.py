@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from lossary.arrays import Library, library_of, record
 from lossary.errors import DomainError, ParameterError, nearest
 
@@ -150,8 +152,10 @@ class Counting:
             return self.lib.total(self.lib.cast(rows != 0, like.dtype))
         if self.keep is None and (self.weight is None or reduction != "mean"):
             return self.lib.count(like)
-        if reduction == "mean":
+        if reduction == "mean" and self.weight is not None:
             return self.lib.total(self.weights(like))
+        if isinstance(self.keep, np.ndarray):  # a tenth of the time of the sum
+            return np.float64(np.count_nonzero(self.keep))
         return self.lib.total(self.lib.cast(self.keep, like.dtype))
 
     def _row_weights(self, like: Any) -> Any:

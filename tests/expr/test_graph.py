@@ -192,6 +192,8 @@ SIMPLE = [
     (apply("expm1", apply("log1p", Z)), Z),
     (apply("minimum", Z, Z), Z),
     (apply("xlogy", 1.0, Z), apply("log", Z)),
+    (apply("abs", -3.0) * Z, 3.0 * Z),
+    (Z / apply("sqrt", 1.0), Z),
     (where(const(1.0), Y, Z), Y),
     (where(Y < Z, Y, Y), Y),
     (where(Y < Z, where(Y < Z, Y, Z), Y), Y),

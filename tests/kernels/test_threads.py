@@ -141,6 +141,14 @@ def test_one_thread_starts_nothing(monkeypatch):
     assert threads._helpers.number == 0
 
 
+def test_parts_are_taken_from_large_to_small():
+    parts = threads._parts(3, 1003, 8)[::-1]
+    sizes = [last - first for first, last in parts]
+    assert [i for first, last in parts for i in range(first, last)] == [*range(3, 1003)]
+    assert sizes == sorted(sizes, reverse=True)
+    assert (sizes[0], sizes[-1]) == (125, 1)
+
+
 @pytest.mark.parametrize("where", ["caller", "helper"])
 def test_an_error_ends_the_work_and_is_raised(where):
     caller, done = threading.current_thread(), []

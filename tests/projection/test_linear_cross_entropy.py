@@ -13,7 +13,6 @@ from projection.cases import CLASSES, OPTIONS, ROWS, WIDTH, arrays, expected
 import lossary as ls
 from lossary import kernels
 from lossary.kernels import rows
-from lossary.projection import chunks
 
 FEW_ROWS = 2_000
 """Bytes in which only some rows fit: several chunks, and blocks of the weight."""
@@ -80,15 +79,16 @@ def test_sums_of_narrow_inputs_are_wide(dtype):
         np.testing.assert_allclose(mine, theirs, rtol=rounding, atol=1e-6)
 
 
-def test_a_long_vocabulary_goes_through_the_kernel_in_pieces(monkeypatch):
-    monkeypatch.setattr(chunks, "FUSED", 3 * 5000)
+@pytest.mark.parametrize("options", [{}, {"softcap": 3.0, "z_loss": 0.01}], ids=repr)
+def test_a_long_vocabulary_goes_through_the_kernels(options):
     rng = np.random.default_rng(2)
     x = arrays() | {
         "weight": rng.normal(size=(5000, WIDTH)),
         "bias": np.zeros(5000),
         "labels": rng.integers(0, 5000, ROWS),
     }
-    agree(lce.value_and_grad(**x, memory=1 << 20), expected(x, {}))
+    found = lce.value_and_grad(**x, **options, memory=1 << 20)
+    agree(found, expected(x, options))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -12,7 +14,8 @@ from laws.cases import POINTWISE, VARIANTS, random
 import lossary as ls
 from lossary import kernels
 from lossary.arrays import fused, standard
-from lossary.errors import DomainError, ShapeError
+from lossary.arrays.standard import settled
+from lossary.errors import DomainError, ParameterError, ShapeError
 from lossary.structures import items
 
 QUICK = [v for v in VARIANTS if v.plain is not None]
@@ -58,11 +61,18 @@ def test_quick_is_long(loss, way, dtype, steer, at_length):
     steer(way)
     loss = fresh(loss)
     inputs = random(loss, n=24, dtype=dtype)
-    weight = np.random.default_rng(0).uniform(0.5, 2.0, len(inputs.y))
+    rng = np.random.default_rng(0)
+    weight, mask = rng.uniform(0.5, 2.0, len(inputs.y)), np.arange(len(inputs.y)) % 4
+    given = [
+        {},
+        {"sample_weight": weight},
+        {"mask": mask > 0},
+        {"sample_weight": weight * (mask < 3), "mask": mask > 0},
+    ]
     tight = {"rtol": 1e-12 if dtype == "float64" else 2e-5, "atol": 1e-6}
     for reduction in REDUCTIONS:
-        for options in ({}, {"sample_weight": weight}):
-            options["reduction"] = reduction
+        for some in given:
+            options = some | {"reduction": reduction}
 
             def call(options=options):
                 both = loss.value_and_grad(inputs.y, inputs.z, **options)
@@ -92,6 +102,33 @@ def test_a_kernel_is_loaded_once(monkeypatch):
     loss, y, z = fresh(ls.log_cosh), np.zeros(3), np.ones(3)
     values = {float(loss(y, z)) for _ in range(4)}
     assert len(made) == len(values) == 1
+
+
+def test_equal_parameters_of_calls_share_what_is_ready():
+    first = settled(ls.huber, {"delta": 2})
+    assert first == ls.huber(delta=2.0)
+    assert settled(ls.huber, {"delta": 2.0}) is first
+    assert settled(ls.huber, {"delta": 3.0}) is not first
+    assert settled(ls.huber, {"delta": np.ones(2)}) is None
+
+
+def test_parameters_of_many_calls_are_not_kept_for_ever():
+    loss = fresh(ls.huber)
+    made = [weakref.ref(settled(loss, {"delta": 1.0 + i})) for i in range(200)]
+    gc.collect()
+    assert sum(ref() is not None for ref in made) < 100
+
+
+@ways
+def test_parameters_of_a_call_are_those_of_a_bound_loss(way, steer):
+    steer(way)
+    loss, y, z = fresh(ls.huber), np.zeros(2), np.array([1.0, 5.0])
+    for delta in (1.0, 2.0, 1.0):
+        assert loss(y, z, delta=delta) == loss(delta=delta)(y, z)
+    with pytest.raises(ParameterError, match="delta must be"):
+        loss(y, z, delta=-1.0)
+    with pytest.raises(ParameterError, match="no parameter 'beta'"):
+        loss(y, z, beta=1.0)
 
 
 def test_a_copy_shares_its_kernel():
@@ -137,11 +174,57 @@ def test_nan_in_a_counted_row_comes_out(way, steer):
     np.testing.assert_array_equal(np.isnan(gradient), [False, False, True])
 
 
+REMOVING = {"sample_weight": np.array([2.0, 0.0]), "mask": np.array([True, False])}
+removing = pytest.mark.parametrize("by", REMOVING)
+
+
 @ways
-def test_a_weight_of_zero_removes_its_row(way, steer):
+@removing
+def test_a_removed_row_may_hold_anything(way, by, steer):
     steer(way)
-    y, z = np.array([0.0, np.nan]), np.ones(2)
-    assert fresh(ls.squared_error)(y, z, sample_weight=np.array([2.0, 0.0])) == 1
+    loss = fresh(ls.binary_cross_entropy)
+    for y in (np.nan, -3.0):
+        value, gradient = loss.value_and_grad(
+            np.array([0.0, y]), np.zeros(2), **{by: REMOVING[by]}
+        )
+        assert value == pytest.approx(np.log(2.0))
+        np.testing.assert_array_equal(gradient, [0.5, 0.0])
+
+
+@ways
+@removing
+def test_nothing_left_follows_the_policy(way, by, steer):
+    steer(way)
+    loss, none = fresh(ls.squared_error), {by: np.zeros(2, REMOVING[by].dtype)}
+    y, z = np.zeros(2), np.ones(2)
+    assert np.isnan(loss(y, z, **none))
+    assert loss(y, z, empty="zero", **none) == 0
+    with pytest.raises(DomainError, match="nothing is left"):
+        loss(y, z, empty="raise", **none)
+
+
+@quick_losses
+@ways
+def test_quick_curvature_is_long(loss, way, steer, at_length):
+    steer(way)
+    loss, inputs = fresh(loss), random(loss, n=24)
+
+    def call():
+        return loss.grad_and_hess(inputs.y, inputs.z)
+
+    for got, expected in zip(call(), at_length(call), strict=True):
+        assert got.dtype == expected.dtype
+        np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-12)
+
+
+@removing
+def test_weights_and_masks_need_no_closer_look(by, steer, monkeypatch):
+    steer("compiled")
+    looked = []
+    monkeypatch.setattr(ls.Loss, "in_full", lambda *a: looked.append(a))
+    for loss, z in ((ls.huber, np.zeros(2)), (ls.cross_entropy, -np.eye(2))):
+        loss(np.zeros(2, int), z, **{by: REMOVING[by]})
+    assert not looked
 
 
 @ways
@@ -151,6 +234,11 @@ def test_bad_weights_are_refused(way, steer):
     for bad in (-1.0, np.inf, np.nan):
         with pytest.raises(DomainError, match="sample_weight"):
             loss(np.zeros(2), np.ones(2), sample_weight=np.array([1.0, bad]))
+        with pytest.raises(DomainError, match="sample_weight"):
+            loss(
+                np.zeros(2), np.ones(2),
+                sample_weight=np.array([1.0, bad]), mask=np.array([True, False]),
+            )  # fmt: skip
     with pytest.raises(ShapeError, match="sample_weight"):
         loss(np.zeros(2), np.ones(2), sample_weight=np.ones(3))
 

@@ -31,6 +31,11 @@ OWN: dict[tuple[str, str], Mean] = {
     ("cross_entropy", "labels"): _mean(
         lambda y, z: optax.softmax_cross_entropy_with_integer_labels(z, y)
     ),
+    ("cross_entropy smoothed", "labels"): _mean(
+        lambda y, z: optax.softmax_cross_entropy(
+            z, optax.smooth_labels(jax.nn.one_hot(y, z.shape[-1], dtype=z.dtype), 0.1)
+        )
+    ),
     ("cross_entropy", "distribution"): _mean(
         lambda y, z: optax.softmax_cross_entropy(z, y)
     ),
@@ -41,15 +46,21 @@ OWN: dict[tuple[str, str], Mean] = {
 
 WORDS = Words(
     exp=jnp.exp,
+    log=jnp.log,
     log1p=jnp.log1p,
     sqrt=jnp.sqrt,
-    maximum=jnp.maximum,
+    relu=jax.nn.relu,
     where=jnp.where,
     sigmoid=jax.nn.sigmoid,
     softplus=jax.nn.softplus,
+    logistic=lambda y, z: optax.sigmoid_binary_cross_entropy(z, y),
     log_softmax=jax.nn.log_softmax,
     mean=jnp.mean,
+    sum=jnp.sum,
+    count=lambda mask, like: mask.sum(dtype=like.dtype),
     pick=lambda rows, y: jnp.take_along_axis(rows, y[:, None], -1)[:, 0],
+    transpose=jnp.transpose,
+    diagonal=jnp.diagonal,
 )
 
 

@@ -25,34 +25,37 @@ OWN: dict[str, tuple[Any, float]] = {
 
 def tasks(case: Case, y: Any, z: Any, threads: int) -> dict[str, Task]:
     """Return the fused passes, into arrays that are there."""
-    name, rows = case.loss.name, z.shape[0]
+    name, target = case.key
     if case.key == ("cross_entropy", "labels"):
         loss, factor = sk.HalfMultinomialLoss(n_classes=z.shape[1]), 1.0
-    elif case.target == "like" and name in OWN:
+    elif target == "like" and name in OWN and case.beside != "mask":
         loss, factor = OWN[name]
     else:
         return {}
+    y, weights = y if case.beside else (y, None)
     y, first = y.astype(z.dtype, copy=False), np.empty_like(z)
+    arrays: dict[str, Any] = {"y_true": y, "raw_prediction": z, "gradient_out": first}
     if case.what == VALUE:
-        value = np.empty(rows, z.dtype)
-
-        def run() -> Any:
-            loss.loss_gradient(
-                y, z, loss_out=value, gradient_out=first, n_threads=threads
-            )
-            return value.mean(dtype=np.float64)
-
-        return {
-            "scikit-learn": Task(
-                run, lambda mean: (factor * mean, first * (factor / rows))
-            )
-        }
-
+        return {"scikit-learn": _value(loss, factor, arrays, weights, threads)}
     second = np.empty_like(z)
 
     def curved() -> None:
-        loss.gradient_hessian(
-            y, z, gradient_out=first, hessian_out=second, n_threads=threads
-        )
+        loss.gradient_hessian(**arrays, hessian_out=second, n_threads=threads)
 
     return {"scikit-learn": Task(curved, lambda _: (factor * first, factor * second))}
+
+
+def _value(
+    loss: Any, factor: float, arrays: dict[str, Any], weights: Any, threads: int
+) -> Task:
+    first, rows = arrays["gradient_out"], len(arrays["y_true"])
+    losses = np.empty(rows, first.dtype)
+
+    def run() -> tuple[Any, Any]:
+        loss.loss_gradient(
+            **arrays, loss_out=losses, sample_weight=weights, n_threads=threads
+        )
+        total = rows if weights is None else weights.sum(dtype=np.float64)
+        return losses.sum(dtype=np.float64) / total, total
+
+    return Task(run, lambda found: (factor * found[0], first * (factor / found[1])))

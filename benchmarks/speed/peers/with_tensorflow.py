@@ -31,28 +31,43 @@ OWN: dict[tuple[str, str], Mean] = {
     ("binary_cross_entropy", "like"): _mean(lambda y, z: LOGISTIC(y, z)),
     ("cross_entropy", "labels"): _mean(lambda y, z: OF_CLASSES(y, z)),
     ("cross_entropy", "distribution"): _mean(lambda y, z: SOFTMAX(y, z)),
+    ("cross_entropy smoothed", "labels"): _mean(
+        lambda y, z: losses.categorical_crossentropy(
+            tf.one_hot(y, z.shape[-1], dtype=z.dtype), z,
+            from_logits=True, label_smoothing=0.1,
+        )
+    ),
     ("dice", "like"): _mean(
         lambda y, z: losses.dice(y, tf.sigmoid(z), axis=(1, 2))
+    ),
+    ("tversky", "like"): _mean(
+        lambda y, z: losses.tversky(y, tf.sigmoid(z), axis=(1, 2))
     ),
 }  # fmt: skip
 
 WORDS = Words(
     exp=tf.exp,
+    log=tf.math.log,
     log1p=tf.math.log1p,
     sqrt=tf.sqrt,
-    maximum=tf.maximum,
+    relu=tf.nn.relu,
     where=tf.where,
     sigmoid=tf.sigmoid,
     softplus=tf.nn.softplus,
+    logistic=lambda y, z: LOGISTIC(y, z),
     log_softmax=tf.nn.log_softmax,
     mean=tf.reduce_mean,
+    sum=tf.reduce_sum,
+    count=lambda mask, like: tf.reduce_sum(tf.cast(mask, like.dtype)),
     pick=lambda rows, y: tf.gather(rows, y, batch_dims=1),
+    transpose=tf.transpose,
+    diagonal=tf.linalg.diag_part,
 )
 
 
 def tasks(case: Case, y: Any, z: Any, threads: int) -> dict[str, Task]:
     """Return the derivatives under ``jit_compile=True``."""
-    found = mean_of(case, OWN, WORDS, methods=False)
+    found = mean_of(case, OWN, WORDS)
     if found is None or (case.what != VALUE and case.target != "like"):
         return {}
     _limit(threads)
@@ -60,7 +75,7 @@ def tasks(case: Case, y: Any, z: Any, threads: int) -> dict[str, Task]:
     make = _plain if case.what == VALUE else _curved
     compute = tf.function(make(mean), jit_compile=True)
     with tf.device("CPU"):
-        target, prediction = tf.constant(y), tf.constant(z)
+        target, prediction = tf.nest.map_structure(tf.constant, (y, z))
     return {
         "TensorFlow XLA": Task(
             lambda: compute(target, prediction),

@@ -67,7 +67,7 @@ def _module(kernel: str) -> Any:
 
 
 def small_kernel(kind: str, *call: Any) -> Any:
-    """Return a kernel of `lossary.kernels.small`."""
+    """Return a kernel of `lossary.kernels.small`, made by one of its functions."""
     return getattr(_module("small"), kind)(*call)
 
 

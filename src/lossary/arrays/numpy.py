@@ -15,7 +15,7 @@ import numpy as np
 from lossary.arrays import fused
 from lossary.arrays.fused import OnePass
 from lossary.arrays.soft_counts import SoftCounts
-from lossary.arrays.standard import Function, Library
+from lossary.arrays.standard import Function, Library, settled
 from lossary.errors import KindError
 from lossary.expr.formula import Formula
 
@@ -56,7 +56,11 @@ class _NumPy(Library):
     def works_in_place(self, *arrays: Any) -> bool:
         return True
 
-    def small(self, loss: Any, what: str, y: Any, z: Any, how: Any) -> Any:
+    def small(
+        self, loss: Any, what: str, y: Any, z: Any, how: Any, options: dict[str, Any]
+    ) -> Any:
+        if options and (loss := settled(loss, options)) is None:
+            return None
         plain = loss.plain
         return None if plain is None else plain.compute(what, y, z, how)
 

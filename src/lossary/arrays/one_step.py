@@ -38,13 +38,14 @@ class OneStep(torch.autograd.Function):
 
 
 # Past the look for functional transforms, which callers have taken.
-_apply: Any = super(torch.autograd.Function, OneStep).apply
+recorded: Any = super(torch.autograd.Function, OneStep).apply
+"""Return the value of a call, and record its gradient, given prediction and call."""
 
 
 def in_one_step(z: torch.Tensor, call: Any) -> torch.Tensor:
     """Return the value of a call, with its gradient if one will be asked for."""
     graph = torch.is_grad_enabled() and z.requires_grad
-    result: torch.Tensor = _apply(z, call) if graph else call.value()
+    result: torch.Tensor = recorded(z, call) if graph else call.value()
     return result
 
 

@@ -13,16 +13,18 @@ import numpy as np
 import torch
 
 from lossary.arrays import standard
-from lossary.arrays.one_step import in_one_step, is_transformed, memory
+from lossary.arrays.one_step import is_transformed, memory, recorded
 
-_FLOATS = (torch.float32, torch.float64)
-_LIKE = {torch.float32: np.empty(0, np.float32), torch.float64: np.empty(0)}
+_DTYPES = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
+"""What predictions may hold."""
+
 _BESIDE = {
-    *_FLOATS, torch.float16, torch.bool,
+    *_DTYPES, torch.float16, torch.bool,
     torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64,
 }  # fmt: skip
 """What targets, weights and masks may hold: NumPy has no bfloat16."""
 
+_CPU = torch.device("cpu")
 _KINDS = {torch.Tensor, torch.nn.Parameter}
 
 
@@ -55,43 +57,34 @@ class SmallCall:
         return _tensor(self.loss(*self._data(), **self._options()))
 
     def value_and_grad(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the reduced loss and its gradient."""
-        found = self._by_kernel()
-        if found is not None:
-            return found
-        value, gradient = self.loss.value_and_grad(*self._data(), **self._options())
-        return _tensor(value), _tensor(gradient)
+        """Return the reduced loss and its gradient.
 
-    def _by_kernel(self) -> tuple[torch.Tensor, torch.Tensor] | None:
-        """Compute a plain call by the kernel that NumPy's would take, if it is there.
-
-        It is given the tensors' memory as it is, and looks at the values on its way.
+        Where the kernel that NumPy's call would take suffices, it is given the tensors'
+        memory as it is.
         """
         y, z, how = self.y, self.z, self.how
         plain = getattr(self.loss, "plain", None)
         if (
-            plain is None
-            or how.sample_weight is not None
-            or y.dtype is not (torch.int64 if plain.labels else z.dtype)
-            or not plain.fits(y.shape, z.shape)
-            or not (y.is_contiguous() and z.is_contiguous())
-            or y.is_neg()
-            or z.is_neg()
-            or not plain.takes(how)
+            plain is not None
+            and how.sample_weight is None
+            and how.mask is None
+            and y.dtype is (torch.int64 if plain.labels else z.dtype)
+            and plain.fits(y.shape, z.shape)
+            and y.is_contiguous()
+            and z.is_contiguous()
+            and not (y.is_neg() or z.is_neg())
         ):
-            return None
-        like = memory(z) if plain.labels else _LIKE[z.dtype]
-        way = plain.way("value_and_grad", like, False, how)
-        kernel, items = way.kernel, y.numel()
-        if kernel is None or not way.trusts(like):
-            return None
-        gradient = torch.empty_like(z)
-        places = y.data_ptr(), z.data_ptr(), gradient.data_ptr()
-        denominator = 1.0 if how.reduction == "sum" else items
-        total = kernel.at(items, places, 1 / denominator)
-        if total is None:
-            return None
-        return _tensor(way.number(total / denominator)), gradient
+            way = plain.way("value_and_grad", _DTYPES[z.dtype], z.shape, how)
+            if way is not None and way.kernel is not None:
+                gradient = torch.empty_like(z)
+                items = y.numel()
+                places = y.data_ptr(), z.data_ptr(), gradient.data_ptr()
+                value = way.at(items, places, items)
+                if value is not None:
+                    number = torch.scalar_tensor(value, dtype=z.dtype, device=_CPU)
+                    return number, gradient
+        value, gradient = self.loss.value_and_grad(*self._data(), **self._options())
+        return _tensor(value), _tensor(gradient)
 
     def _data(self) -> tuple[Any, Any]:
         return memory(self.y), memory(self.z)
@@ -106,12 +99,15 @@ class SmallCall:
         return options
 
 
-def small_call(loss: Any, what: str, y: Any, z: Any, how: Any) -> Any:
+def small_call(
+    loss: Any, what: str, y: Any, z: Any, how: Any, options: dict[str, Any]
+) -> Any:
     """Compute a small call on CPU tensors; None where that is not what they are."""
     if (
         is_transformed()
-        or not _is_small(z, _FLOATS)
+        or not _is_small(z, _DTYPES)
         or not _is_small(y, _BESIDE)
+        or what == "grad_and_hess"
         or how.reduction == "none"
         or how.check == "warn"  # so that the warning points to the caller
     ):
@@ -124,10 +120,12 @@ def small_call(loss: Any, what: str, y: Any, z: Any, how: Any) -> Any:
             _is_small(x, _BESIDE) and not (graph and x.requires_grad)
         ):
             return None
-    call = SmallCall(loss, y, z, how)
+    if options and (loss := standard.settled(loss, options)) is None:
+        return None
+    call, graph = SmallCall(loss, y, z, how), graph and z.requires_grad
     if what == "value":
-        return in_one_step(z, call)
-    return None if graph and z.requires_grad else call.value_and_grad()
+        return recorded(z, call) if graph else call.value()
+    return None if graph else call.value_and_grad()
 
 
 def _is_small(x: Any, dtypes: Container[torch.dtype]) -> bool:

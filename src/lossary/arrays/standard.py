@@ -22,6 +22,14 @@ SMALL = 1 << 11
 """Items up to which a call's time is the interpreter's, not the memory's."""
 
 
+def settled(loss: Any, options: dict[str, Any]) -> Any:
+    """Bind the numbers and words of a call; None if it gives others, or arrays."""
+    for value in options.values():
+        if not isinstance(value, (int, float, str)):
+            return None
+    return loss.bound(*options.items())
+
+
 class Library:
     """What the structures ask of an array library.
 
@@ -165,16 +173,26 @@ class Library:
         """Call array code, a function of this library and arrays, as one step."""
         return function(self, *arrays)
 
-    def small(self, loss: Any, what: str, y: Any, z: Any, how: Any) -> Any:
+    def small(
+        self, loss: Any, what: str, y: Any, z: Any, how: Any, options: dict[str, Any]
+    ) -> Any:
         """Compute a small call in a quicker way; None where there is none.
 
-        `what` is "value" or "value_and_grad"; `how` holds the options of the call.
+        `what` is "value", "value_and_grad" or "grad_and_hess"; `how` says how the call
+        weighs, reduces and checks, `options` are the parameters that it gives.
         """
         return None
 
     # -- formulas summed in one pass ------------------------------------------------
     #
     # A library without such a pass leaves these as they are.
+
+    def on_device(self, kernel: str, y: Any, z: Any, weight: Any) -> bool:
+        """Say whether a device has the named kernel, which reads arrays as they are.
+
+        Their formats may differ, and be of half precision.
+        """
+        return False
 
     def compiled(
         self, kernel: str, formula: Formula, y: Any, z: Any, counting: Any

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -139,9 +140,12 @@ def _converted(x: Any, device: torch.device | None) -> torch.Tensor:
     return tensor if device is None else tensor.to(device)
 
 
-def _kernel_call(call: OnePass) -> card.CardCall | KernelCall:
-    on_card = card.serves(call.kernel, call.batch.y, call.batch.z)
-    return card.CardCall(call) if on_card else KernelCall(call)
+def _given(y: torch.Tensor, z: torch.Tensor, weight: Any) -> bool:
+    """Say whether z is plain memory, and nothing is to be derived in the others."""
+    if is_transformed() or not has_memory(z) or z.is_neg():
+        return False
+    others = (y, weight) if torch.is_grad_enabled() else ()
+    return not any(getattr(x, "requires_grad", False) for x in others)
 
 
 class _Torch(Library):
@@ -218,38 +222,47 @@ class _Torch(Library):
     def constant(self, x: Any) -> Any:
         return x.detach()
 
-    def small(self, loss: Any, what: str, y: Any, z: Any, how: Any) -> Any:
-        return small_call(loss, what, y, z, how)
+    small = staticmethod(small_call)
 
     def compiled(
         self, kernel: str, formula: Formula, y: Any, z: Any, counting: Any
     ) -> bool:
-        others = (y, counting.weight) if torch.is_grad_enabled() else ()
-        if is_transformed() or not has_memory(z) or z.is_neg():
+        if not (z.is_cpu and _given(y, z, counting.weight)):
             return False
-        if any(x is not None and x.requires_grad for x in others):
-            return False
-        if card.serves(kernel, y, z):
-            return True
-        return z.is_cpu and fused.serves(kernel, memory(z))
+        return fused.serves(kernel, memory(z))
+
+    def on_device(self, kernel: str, y: Any, z: Any, weight: Any) -> bool:
+        return card.serves(kernel, y, z) and _given(y, z, weight)
 
     def fused_total(self, call: OnePass) -> Any:
-        if not call.batch.compiled:
+        batch = call.batch
+        if not batch.compiled:
             return None
-        return in_one_step(call.batch.z, _kernel_call(call))
+        if card.serves(call.kernel, batch.y, batch.z):
+            return card.CardCall(call).total()
+        return in_one_step(batch.z, KernelCall(call))
 
     def fused_gradient(
         self, call: OnePass, scale: Any, out: Any
     ) -> tuple[Any, Any] | None:
         if not call.batch.compiled:
             return None
-        z = call.batch.z
-        if not (torch.is_grad_enabled() and z.requires_grad):
-            return _kernel_call(call).value_and_grad(scale, out)
-        total = self.fused_total(call)
-        (gradient,) = torch.autograd.grad(total, z, create_graph=True)
-        gradient = gradient * scale
+        batch = call.batch
+        on_card = card.serves(call.kernel, batch.y, batch.z)
+        if not (torch.is_grad_enabled() and batch.z.requires_grad):
+            make = card.CardCall if on_card else KernelCall
+            return make(call).value_and_grad(scale, out)
+        z = batch.returned(batch.z)
+        total = self.fused_total(replace(call, batch=replace(batch, z=z)))
+        (gradient,) = torch.autograd.grad(total * scale, z, create_graph=True)
         return total, gradient if out is None else out.copy_(gradient)
+
+    def fused_curvature(self, call: OnePass) -> tuple[Any, Any] | None:
+        y, z = call.batch.y, call.batch.z
+        if call.kernel != "pointwise" or not self.on_device(call.kernel, y, z, None):
+            return None
+        graph = torch.is_grad_enabled() and z.requires_grad
+        return None if graph else card.CardCall(call).curvature()
 
     def fused_overlap(
         self, batch: Any, weight: Any, per_image: bool, logits: bool, plain: Function

@@ -358,6 +358,10 @@ def apply(op: str, *args: Any) -> Node:
         return inner.args[0]
     if op == "abs" and inner.op == "neg":
         return make("abs", inner.args)
+    if op == "abs" and inner.op == "const":
+        return const(abs(_number(inner)))
+    if op == "sqrt" and is_const(inner, 1.0):
+        return inner
     if op in ("minimum", "maximum") and nodes[0] is nodes[1]:
         return inner
     if op == "xlogy" and is_const(nodes[0], 1.0):

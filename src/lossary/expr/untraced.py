@@ -73,12 +73,13 @@ class Table(Generic[T]):
 @untraced
 def _name(table: Table[Any], *key: Any) -> str:
     """Return the attribute that holds the object of a key."""
-    if key not in table.names:
+    name = table.names.get(key)
+    if name is None:
         made = table.make(*key)
         name = f"made_{len(table.names)}"
         setattr(table, name, made)
         table.names[key] = name
-    return table.names[key]
+    return name
 
 
 class lazy(Generic[T]):  # noqa: N801 - it is used like functools.cached_property

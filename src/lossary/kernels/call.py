@@ -25,6 +25,9 @@ Scale = float | Callable[[float, int], float]
 
 What = Literal["value", "value_and_grad", "grad_and_hess"]
 
+OUTPUTS: dict[str, int] = {"value": 0, "value_and_grad": 1, "grad_and_hess": 2}
+"""How many arrays are written."""
+
 Compiled = Callable[[Any, Any, int, int], None]
 
 

@@ -17,9 +17,8 @@ import numpy as np
 from lossary.expr.formula import Formula
 from lossary.expr.graph import symbol
 from lossary.kernels.call import (
-    EVERYTHING,
+    OUTPUTS,
     Compiled,
-    Interval,
     Scale,
     Totals,
     What,
@@ -28,6 +27,7 @@ from lossary.kernels.call import (
     sweep,
     uniform_values,
 )
+from lossary.kernels.interval import Interval, Ranges
 from lossary.kernels.llvm.function import Function
 from lossary.kernels.llvm.lanes import KINDS, Value, choose, vector
 from lossary.kernels.llvm.machine import load
@@ -35,8 +35,6 @@ from lossary.kernels.llvm.staging import line
 from lossary.kernels.llvm.walk import FLAG, SIGNATURE, constants, walk
 from lossary.kernels.spelling import computed, uniform
 from lossary.kernels.weights import prepared, reads, share, weigh
-
-OUTPUTS: dict[What, int] = {"value": 0, "value_and_grad": 1, "grad_and_hess": 2}
 
 
 @dataclass(frozen=True)
@@ -53,9 +51,8 @@ class Variant:
         ``"float"`` or ``"double"``.
     weight, keep
         Whether weights are read, and whether a mask is.
-    limits
-        Whether counted targets and predictions are compared with an interval:
-        ``"inside"`` it, or at its ``"ends"``, or ``""`` for neither.
+    ranges
+        What counted targets and predictions are compared with, if they are.
     """
 
     formula: Formula
@@ -63,21 +60,21 @@ class Variant:
     kind: str
     weight: bool
     keep: bool
-    limits: tuple[str, str]
+    ranges: Ranges
 
 
 def printed(variant: Variant) -> str:
     """Print the module of one kernel.
 
-    The numbers of its calls are the scale, two intervals and the uniform values.
+    The numbers of its calls are the scale and the uniform values.
     """
     kind = variant.kind
     function = Function(SIGNATURE)
     roots = lowered(variant.formula, variant.what)
     inputs = [symbol(name) for name in variant.formula.inputs]
     parts = uniform(roots)
-    scale, *numbers = constants(function, kind, 5 + len(parts))
-    limits, known = numbers[:4], dict(zip(parts, numbers[4:], strict=True))
+    scale, *numbers = constants(function, kind, 1 + len(parts))
+    known = dict(zip(parts, numbers, strict=True))
     removing = variant.weight or variant.keep
     outside = function.variable(function.constant(False, vector(kind).of("i1")))
 
@@ -92,26 +89,26 @@ def printed(variant: Variant) -> str:
         for out, result in zip(outs, results, strict=True):
             scaled = scale * result if own is None else own * (scale * result)
             out.store(choose(counted, scaled, 0.0) if removing else scaled, i)
-        for x, limit, ends in zip((y, z), variant.limits, (0, 2), strict=True):
-            if limit:
-                bad = _beyond(x, limit, limits[ends], limits[ends + 1])
-                outside.set(outside.get() | (counted & bad))
+        for x, legal in zip((y, z), variant.ranges, strict=True):
+            if legal:
+                outside.set(outside.get() | (counted & _outside(x, legal)))
         return sums
 
     found = [kind, kind, *reads(kind, variant.weight, variant.keep)]
     outputs = [kind] * OUTPUTS[variant.what]
     walk(function, kind, found, outputs, int(variant.what != "grad_and_hess"), body)
-    if any(variant.limits):
+    if any(variant.ranges):
         with function.when(function.any(outside.get())):
             function.store(function.constant(1), function["slots"], FLAG)
     return function.text()
 
 
-def _beyond(x: Value, limit: str, low: Value, high: Value) -> Value:
-    """Say where a value lies outside of an interval; NaN lies in every one."""
-    if limit == "ends":
-        return (x == x) & (x != low) & (x != high)
-    return (x < low) | (x > high)
+def _outside(x: Value, legal: Interval) -> Value:
+    """Say where a value is not legal."""
+    bad = (x < legal.low) | (x > legal.high)
+    if legal.ends_only:
+        bad = (x == x) & (x != legal.low) & (x != legal.high)
+    return bad if legal.excluded is None else bad | (x == legal.excluded)
 
 
 @lru_cache(maxsize=1024)
@@ -128,21 +125,13 @@ def planned(
     kind: str,
     weight: bool,
     keep: bool,
-    ranges: tuple[Interval | None, Interval | None],
+    ranges: Ranges,
 ) -> tuple[Compiled, tuple[float, ...]]:
     """Return a kernel, and its numbers but for the scale."""
     formula, params = specialised(formula, params)
-    limits = _limit(ranges[0]), _limit(ranges[1])
-    low, high = (r or EVERYTHING for r in ranges)
     uniforms = uniform_values(formula, what, params)
-    variant = Variant(formula, what, kind, weight, keep, limits)
-    return _kernel(variant), (*low[:2], *high[:2], *uniforms)
-
-
-def _limit(interval: Interval | None) -> str:
-    if interval is None:
-        return ""
-    return "ends" if interval[2] else "inside"
+    variant = Variant(formula, what, kind, weight, keep, ranges)
+    return _kernel(variant), uniforms
 
 
 def _run(
@@ -152,7 +141,7 @@ def _run(
     arrays: tuple[Any, Any, Any, Any],
     outputs: Sequence[Any],
     scale: float,
-    ranges: tuple[Interval | None, Interval | None],
+    ranges: Ranges,
 ) -> tuple[float, bool]:
     """Run a kernel over all chunks; return Σ w·l and whether a limit was crossed."""
     y, z, weight, keep = arrays
@@ -203,8 +192,7 @@ def total(
     keep
         True where an item counts.
     y_range, z_range
-        Closed intervals to check on the way, as two ends and whether only the ends
-        are inside; NaN lies in every interval.
+        What is legal, to be checked on the way.
     """
     arrays = _arrays(y, z, weight, keep)
     denominator, count = weigh(weight, keep, arrays[1].size, arrays[1].dtype)

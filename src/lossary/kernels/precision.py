@@ -23,7 +23,7 @@ class Precision:
     ln2: tuple[float, float]  # the first part has zeros enough for n·ln2 to be exact
     exp_range: tuple[float, float]  # beyond, the result is 0 or infinity
     exp_tail: tuple[float, ...]  # (exp(r) - 1 - r) / r²
-    # (log1p(x) - x) / x² on [√½ - 1, √2 - 1]; of float64 (2·atanh(s) / s - 2) / s²
+    # For log near 1, (2·atanh(s) / s - 2) / s²; of float32 2·(log1p(x) - x + x²/2) / x³
     log_tail: tuple[float, ...]
     unit_tail: tuple[float, ...]  # (log1p(x) - x) / x² on [0, 1]
     tanh_tail: tuple[float, ...]  # (tanh(x) / x - 1) / x²
@@ -52,15 +52,15 @@ FLOAT32 = Precision(
         0.5,
     ),
     log_tail=(
-        -0.07673641294240952,
-        0.12722672522068024,
-        -0.13127554953098297,
-        0.14204855263233185,
-        -0.16626645624637604,
-        0.20001234114170074,
-        -0.2500078082084656,
-        0.3333333134651184,
-        -0.4999999701976776,
+        0.13943223655223846,
+        -0.22959467768669128,
+        0.23370839655399323,
+        -0.24851374328136444,
+        0.2849811613559723,
+        -0.3333560526371002,
+        0.40001431107521057,
+        -0.4999999403953552,
+        0.6666666269302368,
     ),
     unit_tail=(
         0.0028016420546919107,

@@ -11,13 +11,13 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from itertools import pairwise
 from queue import SimpleQueue
 from time import perf_counter
 
 from lossary.kernels.limits import count as count
 
-# Several parts per thread, so that a thread whose core is busy does not hold up all.
+# A part is this fraction of a thread's share of what is left. So parts are few, and
+# the last ones small: all end together, however late or slow a thread is.
 PARTS_PER_THREAD = 4
 
 # To wake a thread takes 5 to 100 µs. Of fewer items than these the first is timed,
@@ -115,11 +115,19 @@ def run(task: Task, items: int) -> None:
         callers.discard(caller)
 
 
+def _parts(first: int, last: int, divisor: int) -> list[tuple[int, int]]:
+    """Cut items into parts, to be taken from the end: ever smaller ones."""
+    parts = []
+    while first < last:
+        begin = first
+        first += -(-(last - first) // divisor)
+        parts.append((begin, first))
+    return parts[::-1]
+
+
 def _together(task: Task, first: int, last: int, threads: int) -> None:
     """Do the items with the help of other threads."""
-    items = last - first
-    parts = min(items, threads * PARTS_PER_THREAD)
-    todo = list(pairwise(first + items * i // parts for i in range(parts + 1)))
+    todo = _parts(first, last, threads * PARTS_PER_THREAD)
     errors: list[BaseException] = []
     # Who helps takes a seat. The caller takes those left when nothing is to be done,
     # which waits for helpers at work and turns away who comes late.

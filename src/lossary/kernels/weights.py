@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any
 
@@ -12,7 +13,7 @@ from lossary.kernels.llvm.function import Function
 from lossary.kernels.llvm.lanes import KINDS, Value, choose, vector
 from lossary.kernels.llvm.machine import load
 from lossary.kernels.llvm.staging import line
-from lossary.kernels.llvm.walk import SIGNATURE, walk
+from lossary.kernels.llvm.walk import FLAG, SIGNATURE, walk
 
 Weights = np.ndarray[Any, Any] | None
 
@@ -50,11 +51,16 @@ def prepared(weight: Weights, keep: Weights, dtype: Any) -> list[tuple[Any, int]
 
 
 @lru_cache(maxsize=8)
-def _kernel(kind: str, weight: bool, keep: bool) -> Compiled:
+def planned(kind: str, weight: bool, keep: bool) -> Compiled:
+    """Return a kernel that adds up Σ w and what counts, and flags illegal weights."""
     function = Function(SIGNATURE)
+    illegal = function.variable(function.constant(False, vector(kind).of("i1")))
 
     def body(i: Value, live: Value, ins: Any, outs: Any) -> list[Value]:
         own, counted = share(ins, i, live, weight, keep)
+        if own is not None:
+            legal = (own >= 0.0) & (own < math.inf)
+            illegal.set(illegal.get() | (live & ~legal))
         one = function.constant(1.0, vector(kind))
         return [
             choose(counted, one if own is None else own, 0.0),
@@ -62,6 +68,8 @@ def _kernel(kind: str, weight: bool, keep: bool) -> Compiled:
         ]
 
     walk(function, kind, reads(kind, weight, keep), (), 2, body)
+    with function.when(function.any(illegal.get())):
+        function.store(function.constant(1), function["slots"], FLAG)
     return load(function.text(), f"weights-{kind}")
 
 
@@ -69,6 +77,6 @@ def weigh(weight: Weights, keep: Weights, items: int, dtype: Any) -> tuple[float
     """Return Σw and the number of counted rows, in one pass over the weights."""
     if weight is None and keep is None:
         return float(items), items
-    kernel = _kernel(KINDS[dtype], weight is not None, keep is not None)
+    kernel = planned(KINDS[dtype], weight is not None, keep is not None)
     (total, count), _ = sweep(kernel, items, prepared(weight, keep, dtype), (), 2)
     return total, int(count)

@@ -161,9 +161,9 @@ def _bent(r, alpha):
     near = b / a * expm1(a / 2 * log1p(r * r / b))
     # Far out the second derivative of that loses its digits; a power keeps them.
     distance = abs(r) / sqrt(b)
-    inverse = 1 / distance
-    closeness = exp(a / 2 * log1p(inverse * inverse))
-    rest = where(equal(inverse, 0.0), 1.0, closeness)
+    closeness = b / (r * r)
+    power = exp(a / 2 * log1p(closeness))
+    rest = where(equal(closeness, 0.0), 1.0, power)
     return where(distance <= 1, near, b / a * (distance**a * rest - 1))
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from lossary.arrays import Library, library_of
-from lossary.batch import CHECKS, complain, counting_of, only_counted
+from lossary.batch import CHECKS, Options, complain, counting_of, only_counted
 from lossary.errors import (
     KindError,
     LossaryError,
@@ -122,49 +122,35 @@ class Call:
         )
 
 
-def prepare(
-    hidden: Any,
-    weight: Any,
-    labels: Any,
-    bias: Any,
-    class_weight: Any,
-    ignore_index: int | None,
-    sample_weight: Any,
-    mask: Any,
-    reduction: str,
-    empty: str,
-    check: str,
-) -> Call:
+class Given(NamedTuple):
+    """The arrays of a call, beside weights of rows, as its arguments name them."""
+
+    hidden: Any
+    weight: Any
+    labels: Any
+    bias: Any
+    class_weight: Any
+
+
+def prepare(given: Given, ignore_index: int | None, how: Options) -> Call:
     """Check the arrays of one call, and convert them."""
-    checked_policy(reduction, empty)
-    if check not in CHECKS:
-        raise ParameterError(f"check must be one of {CHECKS}, got {check!r}")
-    lib = library_of(hidden)
+    checked_policy(how.reduction, how.empty)
+    if how.check not in CHECKS:
+        raise ParameterError(f"check must be one of {CHECKS}, got {how.check!r}")
+    lib = library_of(given.hidden)
     if lib.name not in ("numpy", "torch"):
         raise KindError(
             f"{NAME} takes NumPy arrays or PyTorch tensors, and hidden is an array of "
             f"{lib.name}; convert it, or compute the logits and call cross_entropy"
         )
-    hidden = _array(lib, "hidden", hidden, None)
-    labels = _array(lib, "labels", labels, hidden)
-    weight = _array(lib, "weight", weight, hidden)
-    bias = None if bias is None else _array(lib, "bias", bias, hidden)
-    class_weight = _class_weight(lib, class_weight, hidden, check)
-    _check_shapes(lib, hidden, weight, labels, bias, class_weight)
-    hidden, weight = (
-        x if lib.is_floating(x) else lib.cast(x, lib.default_float(x))
-        for x in (hidden, weight)
-    )
+    hidden, weight, labels, bias, class_weight = _converted(lib, given, how.check)
     dtype = lib.wider(hidden, weight)
-    work = dtype if lib.itemsize(dtype) >= 4 else lib.float32(hidden)
+    wide = dtype if lib.itemsize(dtype) >= 4 else lib.float32(hidden)
+    of_rows = lib.cast(lib.constant(hidden[..., 0]), wide)
+    work = of_rows.dtype
+    counting = _counting(lib, of_rows, labels, ignore_index, how)
+    _check_labels(lib, labels, weight.shape[0], counting, how.check)
     xp = lib.namespace(hidden)
-    shape = lib.shape(labels)
-    like = lib.cast(lib.constant(hidden[..., 0]), work)
-    work = like.dtype
-    counting = counting_of(NAME, lib, like, shape, shape, sample_weight, mask, check)
-    if ignore_index is not None:
-        _without(counting, labels != ignore_index)
-    _check_labels(lib, labels, weight.shape[0], counting, check)
     labels = lib.cast(labels, xp.int64)
     if class_weight is not None:
         _weigh(counting, labels, lib.cast(class_weight, work))
@@ -178,9 +164,39 @@ def prepare(
         dtype,
         work,
         lib.multiplied_in(dtype, work, hidden),
-        reduction,
-        empty,
+        how.reduction,
+        how.empty,
     )
+
+
+def _converted(lib: Library, given: Given, check: str) -> Given:
+    """Return the arrays as those of one library, of shapes that go together."""
+    hidden = _array(lib, "hidden", given.hidden, None)
+    found = Given(
+        hidden,
+        *(
+            None if x is None else _array(lib, name, x, hidden)
+            for name, x in zip(Given._fields[1:], given[1:], strict=True)
+        ),
+    )
+    _check_class_weight(lib, found.class_weight, check)
+    _check_shapes(lib, found)
+    hidden, weight = (
+        x if lib.is_floating(x) else lib.cast(x, lib.default_float(x))
+        for x in found[:2]
+    )
+    return found._replace(hidden=hidden, weight=weight)
+
+
+def _counting(
+    lib: Library, like: Any, labels: Any, ignore_index: int | None, how: Options
+) -> Counting:
+    """Return which rows count, and how much."""
+    shape, of_rows = lib.shape(labels), (how.sample_weight, how.mask, how.check)
+    counting = counting_of(NAME, lib, like, like.dtype, shape, shape, *of_rows)
+    if ignore_index is not None:
+        _without(counting, labels != ignore_index)
+    return counting
 
 
 def _array(lib: Library, argument: str, x: Any, like: Any) -> Any:
@@ -197,10 +213,8 @@ def _array(lib: Library, argument: str, x: Any, like: Any) -> Any:
         raise type(error)(f"{NAME}: {argument} {error}") from None
 
 
-def _check_shapes(
-    lib: Library, hidden: Any, weight: Any, labels: Any, bias: Any, class_weight: Any
-) -> None:
-    given, wide = lib.shape(hidden), lib.shape(weight)
+def _check_shapes(lib: Library, x: Given) -> None:
+    given, wide = lib.shape(x.hidden), lib.shape(x.weight)
     if len(wide) != 2 or not given or given[-1] != wide[1] or not wide[1]:
         raise ShapeError(
             f"{NAME}: hidden has shape {given} and weight has shape {wide}, but they "
@@ -212,26 +226,25 @@ def _check_shapes(
             f"{NAME}: weight has shape {wide}, which is {wide[0]} classes; there must "
             "be at least two to choose from"
         )
-    if lib.shape(labels) != given[:-1]:
+    if lib.shape(x.labels) != given[:-1]:
         raise ShapeError(
-            f"{NAME}: labels has shape {lib.shape(labels)} and hidden has shape "
+            f"{NAME}: labels has shape {lib.shape(x.labels)} and hidden has shape "
             f"{given}, but there must be one class number per row of hidden, shape "
             f"{given[:-1]}; distributions need their logits stored, and go to "
             "cross_entropy"
         )
-    for argument, x in (("bias", bias), ("class_weight", class_weight)):
-        if x is not None and lib.shape(x) != wide[:1]:
+    for argument, array in (("bias", x.bias), ("class_weight", x.class_weight)):
+        if array is not None and lib.shape(array) != wide[:1]:
             raise ShapeError(
-                f"{NAME}: {argument} has shape {lib.shape(x)}, but it must have one "
-                f"value per class, shape {wide[:1]}"
+                f"{NAME}: {argument} has shape {lib.shape(array)}, but it must have "
+                f"one value per class, shape {wide[:1]}"
             )
 
 
-def _class_weight(lib: Library, class_weight: Any, hidden: Any, check: str) -> Any:
-    if class_weight is None:
-        return None
-    class_weight = _array(lib, "class_weight", class_weight, hidden)
-    values = None if check == "off" else lib.concrete(class_weight)
+def _check_class_weight(lib: Library, class_weight: Any, check: str) -> None:
+    if class_weight is None or check == "off":
+        return
+    values = lib.concrete(class_weight)
     if values is not None and not ((values >= 0) & (values < np.inf)).all():
         bad = ~((values >= 0) & (values < np.inf))
         complain(
@@ -240,7 +253,6 @@ def _class_weight(lib: Library, class_weight: Any, hidden: Any, check: str) -> A
             "weight 0 to leave a class out",
             check,
         )
-    return class_weight
 
 
 def _without(counting: Counting, keep: Any) -> None:

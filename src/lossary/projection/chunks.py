@@ -23,10 +23,11 @@ SHARE = 0.08
 LEAST, MOST = 32 << 20, 1 << 30
 """The same in bytes: below, matrix products slow down; above, they gain nothing."""
 
-FUSED, PIECE = 1 << 20, 1 << 18
-"""Logits that the row losses see at once, without and with temporary arrays."""
-TEMPORARY = 16
-"""So many of these: that there are fewer at a time is lost in how memory is used."""
+SPARE = 0.2
+"""Of the memory: for a second array of logits, where kernels need one."""
+PIECE, TEMPORARY = 1 << 18, 16
+"""Logits that the row losses see at once where they make temporary arrays, and so many
+of these: that there are fewer at a time is lost in how memory is used."""
 BLOCK = 1 << 20
 """Entries of the weight's gradient that are added at once, from a cache."""
 ON_DEVICE = 1 << 24
@@ -74,6 +75,11 @@ class Projection:
         """The number of rows that count."""
         return len(self.hidden if self.kept is None else self.kept)
 
+    def made(self, how: str, *shape: int) -> Any:
+        """Return an array of ``"zeros"``, or an ``"empty"`` one, for logits or sums."""
+        make = getattr(self.lib.namespace(self.hidden), how)
+        return make(shape, dtype=self.work, device=self.hidden.device)
+
 
 def sweep(
     call: Projection, wanted: Wanted, each: bool = False
@@ -89,46 +95,69 @@ def sweep(
     each
         Whether to return w·l of every row instead of their sum.
     """
-    lib, h, weight = call.lib, call.hidden, call.weight
-    xp = lib.namespace(h)
-
-    def made(make: Any, *shape: int) -> Any:
-        return make(shape, dtype=call.work, device=h.device)
-
+    inputs = call.hidden, call.weight, call.bias
     gradients = tuple(
-        made(xp.zeros, *x.shape) if asked else None
-        for asked, x in zip(wanted, (h, weight, call.bias), strict=True)
+        call.made("zeros", *x.shape) if asked else None
+        for asked, x in zip(wanted, inputs, strict=True)
     )
-    items = made(xp.zeros, len(h)) if each else None
-    # One number per piece, written into place: small arrays made in between would
-    # keep the memory of large ones from being used again.
-    sums, pieces = made(xp.zeros, call.count), 0
-    near, (sums_near,) = lib.at_hand(sums)
-    size = sizes(call)
-    logits = made(xp.empty, size.rows, len(weight))
-    room = made(xp.empty, min(size.block, len(weight)), h.shape[1])
-    loss = call.rows.slopes if any(wanted) else call.rows.total
+    size = sizes(call, each)
+    classes, width = call.weight.shape
+    logits = call.made("empty", size.rows, classes)
+    room = call.made("empty", min(size.block, classes), width)
+    losses = _Losses(call, size, each, any(wanted))
     for rows in _chunks(call, size.rows):
         z, hidden = _logits(call, rows, logits, len(room))
-        shares = None if call.shares is None else call.shares[rows]
-        one_by_one = made(xp.zeros, len(z)) if each else None
-        _, arrays = lib.at_hand(call.labels[rows], z, shares, one_by_one)
-        with near.quiet():
-            for start in range(0, len(z), size.piece):
-                here = slice(start, start + size.piece)
-                y, part, w, found = (None if a is None else a[here] for a in arrays)
-                if found is not None:
-                    losses = call.rows.items(near, y, part)
-                    found[...] = losses if w is None else losses * w
-                if not each or any(wanted):
-                    sums_near[pieces] = loss(near, y, part, w)
-                    pieces += 1
-        if items is not None:
-            items[rows] = one_by_one
+        losses.add(rows, z)
         if any(wanted):
             _pull(call, gradients, rows, hidden, z, room)
-    value = lib.total(sums) if items is None else items
-    return value, gradients  # type: ignore[return-value]
+    return losses.value(), gradients  # type: ignore[return-value]
+
+
+class _Losses:
+    """The losses of the rows, added up, or one by one; slopes replace their logits."""
+
+    def __init__(self, call: Projection, size: Sizes, each: bool, slopes: bool) -> None:
+        self.call, self.piece, self.slopes = call, size.piece, slopes
+        self.items = call.made("zeros", len(call.hidden)) if each else None
+        # One number per piece, written into place: small arrays made in between would
+        # keep the memory of large ones from being used again.
+        self.sums, self.pieces = call.made("zeros", call.count), 0
+        spare = None
+        if slopes and not call.rows.alone:
+            spare = call.made("empty", size.piece, len(call.weight))
+        self.near, (self.into, self.spare) = call.lib.at_hand(self.sums, spare)
+
+    def add(self, rows: Any, z: Any) -> None:
+        """Compute the losses of some rows."""
+        call, shares = self.call, self.call.shares
+        found = None if self.items is None else call.made("zeros", len(z))
+        weights = None if shares is None else shares[rows]
+        _, arrays = call.lib.at_hand(call.labels[rows], z, weights, found)
+        with self.near.quiet():
+            for start in range(0, len(z), self.piece):
+                here = slice(start, start + self.piece)
+                self._piece(*(None if a is None else a[here] for a in arrays))
+        if self.items is not None:
+            self.items[rows] = found
+
+    def _piece(self, y: Any, z: Any, weights: Any, found: Any) -> None:
+        rows, near = self.call.rows, self.near
+        if found is not None:
+            items = rows.items(near, y, z)
+            found[...] = items if weights is None else items * weights
+        if self.slopes:
+            spare = None if self.spare is None else self.spare[: len(z)]
+            total = rows.slopes(near, y, z, weights, spare)
+        elif found is None:
+            total = rows.total(near, y, z, weights)
+        else:
+            return
+        self.into[self.pieces] = total
+        self.pieces += 1
+
+    def value(self) -> Any:
+        """Return Σ w·l, or w·l of every row."""
+        return self.call.lib.total(self.sums) if self.items is None else self.items
 
 
 def _logits(call: Projection, rows: Any, logits: Any, block: int) -> tuple[Any, Any]:
@@ -211,7 +240,7 @@ class Sizes(NamedTuple):
     block: int
 
 
-def sizes(call: Projection) -> Sizes:
+def sizes(call: Projection, each: bool = False) -> Sizes:
     """Return sizes such that all fits into the memory: chunks of equal size."""
     lib, count, (k, d) = call.lib, call.count, call.weight.shape
     wide, narrow = lib.itemsize(call.work), lib.itemsize(call.product)
@@ -221,18 +250,22 @@ def sizes(call: Projection) -> Sizes:
     device = call.hidden.device
     on_processor = getattr(device, "type", device) == "cpu"
     piece, block = (PIECE, BLOCK) if on_processor else (ON_DEVICE, ON_DEVICE)
-    piece = min(piece, memory // (2 * TEMPORARY * wide))
+    piece, arrays = min(piece, memory // (2 * TEMPORARY * wide)), TEMPORARY
+    there = kernels.available()
+    if not on_processor:
+        there = lib.on_device("rows", call.labels, call.hidden, None)
+    if call.rows.compiled and there and not each:
+        # What a kernel is called with takes a while to hand out: few pieces are quick.
+        spare = int(SPARE * memory) // wide
+        piece, arrays = (count * k, 0) if call.rows.alone else (spare, 1)
     block = min(block, memory // (8 * wide))
-    memory -= (block + count) * wide  # and one sum per piece, which are fewer
-    if call.rows.fused and kernels.available() and on_processor:
-        piece = FUSED
-    else:
-        memory -= TEMPORARY * piece * wide
+    memory -= (block + count + arrays * piece) * wide  # a sum per piece, or fewer
     of_row = k * (wide + (narrow if narrow < wide else 0)) + 3 * d * wide
     rows: int = max(1, memory // of_row)
     chunks = max(1, -(-count // rows))
+    rows = max(1, -(-count // chunks))
     piece = max(1, -(-piece // k))  # no fewer logits than a kernel is compiled for
-    return Sizes(max(1, -(-count // chunks)), piece, max(1, block // d))
+    return Sizes(rows, min(piece, rows), max(1, block // d))
 
 
 def _chunks(call: Projection, size: int) -> Iterator[Any]:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, TypeVar
 
+from lossary.batch import Options
 from lossary.errors import ParameterError, nearest
 from lossary.loss import Loss
 from lossary.parameters import Param
 from lossary.projection import values
-from lossary.projection.call import NAME, prepare
+from lossary.projection.call import NAME, Call, Given, prepare
 from lossary.projection.rows import RowLoss
 from lossary.registry import get, registry
 from lossary.structures.rowwise import LABELS
 
 _SOFTCAP = Param(30.0, gt=0)
 _Z_LOSS = Param(0.0, ge=0)
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -140,6 +144,15 @@ class LinearCrossEntropy:
         """What a row of logits costs."""
         return RowLoss(self.loss, self.softcap, self.z_loss)
 
+    def _computed(
+        self,
+        what: Callable[[Call, RowLoss, int | None], Result],
+        given: Given,
+        how: Options,
+    ) -> Result:
+        call = prepare(given, self.ignore_index, how)
+        return what(call, self.rows, self.memory)
+
     def __call__(
         self,
         hidden: Any = None,
@@ -162,11 +175,9 @@ class LinearCrossEntropy:
         bound = self.bind(**options) if options else self
         if hidden is None and weight is None and labels is None:
             return bound
-        call = prepare(
-            hidden, weight, labels, bias, class_weight, bound.ignore_index,
-            sample_weight, mask, reduction, empty, check,
-        )  # fmt: skip
-        return values.value(call, bound.rows, bound.memory)
+        given = Given(hidden, weight, labels, bias, class_weight)
+        how = Options(sample_weight, mask, reduction, empty, check)
+        return bound._computed(values.value, given, how)
 
     def value_and_grad(
         self,
@@ -189,11 +200,9 @@ class LinearCrossEntropy:
         ``reduction="none"`` gradients are those of the sum.
         """
         bound = self.bind(**options) if options else self
-        call = prepare(
-            hidden, weight, labels, bias, class_weight, bound.ignore_index,
-            sample_weight, mask, reduction, empty, check,
-        )  # fmt: skip
-        return values.value_and_grad(call, bound.rows, bound.memory)
+        given = Given(hidden, weight, labels, bias, class_weight)
+        how = Options(sample_weight, mask, reduction, empty, check)
+        return bound._computed(values.value_and_grad, given, how)
 
 
 linear_cross_entropy = LinearCrossEntropy()

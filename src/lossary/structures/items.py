@@ -127,7 +127,8 @@ class ItemStructure:
 
     def _plain_total(self, loss: Loss, batch: Batch, z: Any) -> Any:
         """Return Σ w·l of a prediction by the library's own operations."""
-        batch = without_removed(loss, replace(batch, z=z))
+        y = batch.y if self.indexed(batch.signature) else batch.wide(batch.y)
+        batch = without_removed(loss, replace(batch, y=y, z=batch.wide(z)))
         return batch.lib.total(batch.counting.counted(self.items(loss, batch)))
 
     def denominator(self, batch: Batch, reduction: str) -> Any:
@@ -135,6 +136,8 @@ class ItemStructure:
         like = batch.z if batch.lib.shape(batch.z) == batch.counting.shape else None
         if like is None:
             like = batch.z[..., 0]
+        if like.dtype != batch.work:  # it lends shape and dtype alone
+            like = batch.lib.namespace(like).empty_like(like, dtype=batch.work)
         return batch.counting.denominator(reduction, like)
 
     def value_and_grad(
@@ -169,8 +172,12 @@ class ItemStructure:
         return number(batch, value), gradient
 
     def _one_pass(self, loss: Loss, batch: Batch, reduction: str) -> OnePass | None:
-        """Return the sum of a call as one pass; none for row means, half precision."""
-        once = reduction in IN_ONE_PASS and batch.dtype == batch.z.dtype
+        """Return the sum of a call as one pass; none for row means.
+
+        Nor for half precision, unless a device's kernel reads it.
+        """
+        known = batch.compiled or batch.dtype == batch.work
+        once = reduction in IN_ONE_PASS and known
         return self.one_pass(loss, batch) if once else None
 
     def one_pass(self, loss: Loss, batch: Batch) -> OnePass | None:
@@ -204,8 +211,8 @@ class ItemStructure:
 def number(batch: Batch, value: Any) -> Any:
     """Give a reduced value the prediction's dtype, if that has at least 32 bits."""
     if isinstance(value, float):
-        return batch.z.dtype.type(value)
-    return batch.lib.cast(value, batch.z.dtype)
+        return batch.work.type(value)
+    return batch.lib.cast(value, batch.work)
 
 
 def reciprocal(batch: Batch, denominator: Any, empty: str) -> Any:

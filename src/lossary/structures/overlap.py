@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,21 +28,27 @@ from lossary.structures.soft_counts import (
     Pixels,
     Triple,
     losses_of,
-    of_counts,
 )
 
 MASKS = Signature("*b, *b -> n")
 CLASSES = Signature("*b, *b k -> n k")
 
+_SLOPES = ("tp",), ("p",)
+_BENDS = ("tp", "tp"), ("tp", "p"), ("p", "p")
+
 
 @dataclass(frozen=True)
 class _Items:
-    """A loss per image (and class), its weight, and the counts that it comes from."""
+    """A loss per image (and class), its weight, the counts that it comes from.
+
+    `derived` are its derivatives in them; `pixels` has counted them.
+    """
 
     pixels: Counter
     counts: Triple
     losses: Any
     shares: Any
+    derived: tuple[Any, ...]
 
 
 class Overlap(ItemStructure):
@@ -89,27 +94,44 @@ class Overlap(ItemStructure):
             images = images[:, 0]
         return _counter(loss, batch, None, per_image), images
 
-    def _items(self, loss: Loss, batch: Batch) -> _Items:
-        """Return the losses of the items, and what they come from."""
+    def _items(self, loss: Loss, batch: Batch, *names: tuple[str, ...]) -> _Items:
+        """Return the losses of the items, and derivatives in the counts of names."""
         pixels, images = self._pixels(loss, batch)
         counts = pixels.counts()
-        losses, shares = losses_of(loss, batch.lib, counts)
+        losses, shares, derived = losses_of(loss, batch.lib, counts, *names)
         if images is not None:
             classes = len(batch.lib.shape(losses)) - 1
             xp = batch.lib.namespace(images)
             shares = shares * xp.reshape(images, (-1, *[1] * classes))
-        return _Items(pixels, counts, losses, shares)
+        return _Items(pixels, counts, losses, shares, derived)
 
     def value(self, loss: Loss, batch: Batch, reduction: str, empty: str) -> Any:
         """Return the reduced loss."""
-        items = self._items(loss, batch)
-        weighted = items.shares * items.losses
+        if batch.compiled:
+            call = _Compiled(self, loss, batch, reduction, empty)
+            return batch.lib.differentiable(call, batch.z)
+        return self.reduced(loss, batch, reduction, empty)[0]
+
+    def reduced(
+        self, loss: Loss, batch: Batch, reduction: str, empty: str, graded: bool = False
+    ) -> tuple[Any, Counter, tuple[Any, ...]]:
+        """Return the reduced loss, what counts the pixels, and its slopes if asked for.
+
+        They are its derivatives in every item's counts Σ w·y·p and Σ w·p.
+        """
+        items = self._items(loss, batch, *(_SLOPES if graded else ()))
+        scale, value = items.shares, items.shares * items.losses
         if reduction == "none":
-            return batch.returned(weighted)
-        value = batch.lib.total(weighted)
-        if reduction != "sum":
-            value = quotient(value, _divisor(batch, items.shares, reduction), empty)
-        return number(batch, value)
+            value = batch.returned(value)
+        else:
+            value = batch.lib.total(value)
+            if reduction != "sum":
+                divisor = _divisor(batch, items.shares, reduction)
+                value = quotient(value, divisor, empty)
+                if graded:
+                    scale = scale * reciprocal(batch, divisor, empty)
+            value = number(batch, value)
+        return value, items.pixels, tuple(scale * slope for slope in items.derived)
 
     def sums(self, loss: Loss, batch: Batch, reduction: str) -> Any:
         """Return what merges: soft counts over a batch, else Σ w·l and Σ w."""
@@ -125,31 +147,15 @@ class Overlap(ItemStructure):
     ) -> tuple[Any, Any]:
         """Return the reduced loss and its gradient in the prediction."""
         out = fitting(batch, out)
-        items = self._items(loss, batch)
-        scale, weighted = items.shares, items.shares * items.losses
-        if reduction == "none":
-            value = batch.returned(weighted)
-        else:
-            value = batch.lib.total(weighted)
-            if reduction != "sum":
-                divisor = _divisor(batch, items.shares, reduction)
-                value = quotient(value, divisor, empty)
-                scale = scale * reciprocal(batch, divisor, empty)
-            value = number(batch, value)
-        by_overlap, by_prediction = (
-            scale * of_counts(loss, batch.lib, items.counts, name)
-            for name in ("tp", "p")
-        )
-        return value, items.pixels.gradient(by_overlap, by_prediction, out)
+        value, pixels, slopes = self.reduced(loss, batch, reduction, empty, graded=True)
+        by_overlap, by_prediction = slopes
+        return value, pixels.gradient(by_overlap, by_prediction, out)
 
     def grad_and_hess(self, loss: Loss, batch: Batch) -> tuple[Any, Any]:
         """Return gradient and diagonal curvature of each image's own loss."""
-        items = self._items(loss, batch)
-        derived = partial(of_counts, loss, batch.lib, items.counts)
-        slopes = derived("tp"), derived("p")
-        bends = derived("tp", "tp"), derived("tp", "p"), derived("p", "p")
+        items = self._items(loss, batch, *_SLOPES, *_BENDS)
         pixels: Any = items.pixels
-        curved: tuple[Any, Any] = pixels.curved(slopes, bends)
+        curved: tuple[Any, Any] = pixels.curved(items.derived[:2], items.derived[2:])
         return curved
 
     def best_constant(self, loss: Loss, y_true: Any, sample_weight: Any) -> Any:
@@ -179,6 +185,50 @@ class Overlap(ItemStructure):
             f"{loss.name} is a loss of sums over an image: its curvature is not one "
             "formula per pixel; print 'value' or 'gradient'"
         )
+
+
+@dataclass(frozen=True)
+class _Compiled:
+    """The reduced loss of pixels that a kernel counts, for `Library.differentiable`.
+
+    A few numbers stand between the pixels and the loss: they are computed by the
+    library that takes small steps best.
+    """
+
+    structure: Overlap
+    loss: Loss
+    batch: Batch
+    reduction: str
+    empty: str
+
+    def forward(self, wanted: tuple[bool, ...], z: Any) -> tuple[Any, Any]:
+        """Return the value, and what its gradient is made of."""
+        batch, counting = self.batch, self.batch.counting
+        lib, (y, near, weight, keep) = batch.lib.at_hand(
+            batch.y, z, counting.weight, counting.keep
+        )
+        counting = replace(counting, lib=lib, weight=weight, keep=keep)
+        kind = near.dtype
+        batch = replace(
+            batch, lib=lib, y=y, z=near, dtype=kind, work=kind, counting=counting
+        )
+        with lib.quiet():
+            value, *kept = self.structure.reduced(
+                self.loss, batch, self.reduction, self.empty, graded=wanted[0]
+            )
+        return (value if lib is self.batch.lib else self.batch.lib.asarray(value)), kept
+
+    def backward(self, kept: Any, upstream: Any, *_: Any) -> tuple[Any]:
+        """Return the gradient in the scores, in one more pass."""
+        pixels, slopes = kept
+        gradient = pixels.gradient(*(float(upstream) * slope for slope in slopes))
+        return (self.batch.lib.asarray(gradient),)
+
+    def plain(self, z: Any) -> Any:
+        """Compute the same by operations that the library differentiates."""
+        batch = replace(self.batch, z=z, compiled=False)
+        batch = without_removed(self.loss, batch)
+        return self.structure.value(self.loss, batch, self.reduction, self.empty)
 
 
 def _counter(loss: Loss, batch: Batch, weight: Any, per_image: bool) -> Counter:

@@ -1,4 +1,4 @@
-"""The commonest call, made ready: small arrays of NumPy, whose items all count.
+"""The commonest calls, made ready: small arrays of NumPy.
 
 What 32 items cost is the interpreter's time. So whatever does not depend on their
 values is done once per loss, and shapes and values are looked at just enough to know
@@ -7,6 +7,7 @@ that there is nothing to say about them. All else is left to the loss itself.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,8 @@ import numpy as np
 from lossary import kernels
 from lossary.arrays import fused, library, standard
 from lossary.batch import Options
+from lossary.expr.untraced import lazy
+from lossary.kernels.call import OUTPUTS, address
 from lossary.kinds import Kind
 from lossary.reduction import IN_ONE_PASS
 
@@ -24,9 +27,168 @@ _FLOATS = frozenset({np.dtype(np.float32), np.dtype(np.float64)})
 _CHECKS = ("raise", "off")
 _SAFE = 1e38  # no float32 overflows below it
 
+Shape = tuple[int, ...]
+
+
+class Way:
+    """How small calls of one kind are computed: by a kernel, where there are any.
+
+    Parameters
+    ----------
+    loss : Loss
+        The loss.
+    what : {"value", "value_and_grad", "grad_and_hess"}
+        What is returned.
+    dtype : dtype
+        That of the prediction.
+    reduction, check : str
+        The options of the call.
+    weighted, masked : bool
+        Whether there are a weight and a mask per item.
+    classes : int
+        The number of classes, of a loss over classes.
+    """
+
+    def __init__(
+        self,
+        loss: Loss,
+        what: str,
+        dtype: Any,
+        reduction: str,
+        check: str,
+        weighted: bool,
+        masked: bool,
+        classes: int,
+    ) -> None:
+        self.loss = loss
+        self.call = loss.formula, loss.params, what, dtype, weighted, masked
+        self.dtype, self.what, self.outputs = dtype, what, OUTPUTS[what]
+        self.shared, self.weighted, self.masked = weighted or masked, weighted, masked
+        self.reduction, self.check, self.classes = reduction, check != "off", classes
+
+    @lazy
+    def kernel(self) -> Any:
+        """A kernel of `lossary.kernels.small`, or None where none can be compiled."""
+        return self.load() if kernels.available() else None
+
+    @lazy
+    def weigher(self) -> Any:
+        """The kernel that adds up the weights, or counts those that are not 0."""
+        counted = self.reduction != "mean"
+        return fused.small_kernel("of_weights", self.dtype, self.masked, counted)
+
+    def load(self) -> Any:
+        """Return the kernel."""
+        raise NotImplementedError
+
+    def without_kernel(self, y: Any, z: Any) -> Any:
+        """Compute a call in NumPy, or return None."""
+        return None
+
+    def compute(self, y: Any, z: Any, how: Options) -> Any:
+        """Compute a call; None where a value may be illegal, or nothing is left."""
+        if self.kernel is None:
+            return self.without_kernel(y, z)
+        arrays, count = [np.ascontiguousarray(y), np.ascontiguousarray(z)], y.size
+        if self.shared:
+            shares = self._shares(how, y.shape)
+            if shares is None or not (count := self._divisor(shares)):
+                return None
+            arrays += shares
+        outputs = [np.empty(z.shape, self.dtype) for _ in range(self.outputs)]
+        arrays += outputs
+        value = self.at(y.size, [address(x) for x in arrays], count)
+        if value is None:
+            return None
+        if self.what == "grad_and_hess":
+            return tuple(outputs)
+        value = self.dtype.type(value)
+        return (value, *outputs) if outputs else value
+
+    def at(self, items: int, places: Sequence[int], count: float) -> float | None:
+        """Compute a call of contiguous arrays, given where they begin.
+
+        Parameters
+        ----------
+        items
+            The number of losses.
+        places
+            Where target, prediction, weight, mask and outputs begin, as there are.
+        count
+            What a mean is divided by.
+
+        Returns
+        -------
+        float
+            A number of the dtype, or nearly; None if a value may be illegal, or is NaN.
+        """
+        divisor = 1.0 if self.reduction == "sum" else count
+        value: float = self.kernel.at(items, 1 / divisor, *places) / divisor
+        if -_SAFE < value < _SAFE:
+            return value
+        with np.errstate(all="ignore"):  # an infinity is a result, not an accident
+            return None if value != value else float(self.dtype.type(value))
+
+    def _shares(self, how: Options, shape: Shape) -> list[Any] | None:
+        """Return weight and mask, one per item, as a kernel reads them."""
+        found, weight, mask = [], how.sample_weight, how.mask
+        if self.weighted:
+            if type(weight) is not np.ndarray or weight.dtype.kind not in "iuf":
+                return None
+            found.append(np.ascontiguousarray(weight, self.dtype))
+        if self.masked:
+            if type(mask) is not np.ndarray or mask.dtype.kind != "b":
+                return None
+            found.append(np.ascontiguousarray(mask))
+        return found if all(x.shape == shape for x in found) else None
+
+    def _divisor(self, shares: list[Any]) -> float:
+        """Return what a mean is divided by; 0 for illegal weights, and for nothing."""
+        if not self.weighted:
+            return int(np.count_nonzero(shares[0]))
+        total: float = self.weigher(shares, 0.0)
+        return 0 if total != total else total
+
+
+class _WayOfItems(Way):
+    """The same of a pointwise loss: without a kernel, in NumPy."""
+
+    def __init__(self, loss: Loss, *kind: Any) -> None:
+        super().__init__(loss, *kind)
+        self.kinds = [
+            kind if self.check and kind.bounded else None
+            for kind in (loss.target, loss.prediction)
+        ]
+
+    @lazy
+    def run(self) -> Any:
+        """The text of the formula, and of its gradient if that is asked for."""
+        formula = self.loss.formula
+        nodes = (formula.value, formula.gradient)[: 1 + self.outputs]
+        arguments = (*formula.inputs, *formula.params)
+        return library("numpy").run_all(nodes, arguments)
+
+    def load(self) -> Any:
+        """Return the kernel, which compares all values with what is legal."""
+        ranges = tuple(kind and kind.interval for kind in self.kinds)
+        return fused.small_kernel("of_items", *self.call, ranges)
+
+    def without_kernel(self, y: Any, z: Any) -> Any:
+        """Compute a call all of whose items count; None where a value is illegal."""
+        curved = self.what == "grad_and_hess"
+        if self.shared or curved or not _legal(self.kinds, (y, z)):
+            return None
+        divisor = 1.0 if self.reduction == "sum" else y.size
+        with np.errstate(all="ignore"):
+            found = self.run(y, z, *self.call[1])
+            items = found[0] if self.outputs else found
+            total = np.add.reduce(items, axis=None, dtype=np.float64)
+            value = self.dtype.type(total / divisor)
+            return (value, found[1] * (1 / divisor)) if self.outputs else value
+
 
 class Plain:
-    """A loss, ready for small arrays whose items all count.
+    """A loss, ready for small arrays.
 
     Parameters
     ----------
@@ -36,17 +198,19 @@ class Plain:
 
     labels = False
     """Whether the target holds class numbers."""
+    kind: type[Way]
+    """How its calls are computed."""
 
     def __init__(self, loss: Loss) -> None:
         self.loss = loss
-        self.ways: dict[tuple[Any, ...], Any] = {}
+        self.ways: dict[tuple[Any, ...], Way] = {}
 
     def compute(self, what: str, y: Any, z: Any, how: Options) -> Any:
         """Compute a call; None where there is more to it.
 
         Parameters
         ----------
-        what : {"value", "value_and_grad"}
+        what : {"value", "value_and_grad", "grad_and_hess"}
             What is returned.
         y, z
             Target and prediction, of any type.
@@ -57,26 +221,15 @@ class Plain:
             type(z) is not np.ndarray
             or type(y) is not np.ndarray
             or not 0 < z.size <= standard.SMALL
-            or z.dtype not in _FLOATS
-            or not self.takes(how)
+            or not self.fits(y.shape, z.shape)
         ):
             return None
-        if not self.fits(y.shape, z.shape):
+        y, way = self.target(y, z), self.way(what, z.dtype, z.shape, how)
+        if y is None or way is None:
             return None
-        y, weight = self.target(y, z), how.sample_weight
-        if y is None:
-            return None
-        denominator: Any = 1.0 if how.reduction == "sum" else y.size
-        if weight is not None:
-            weight = _positive(weight, y.shape, z.dtype)
-            if weight is None:
-                return None
-            if how.reduction == "mean":
-                denominator = float(np.add.reduce(weight, axis=None, dtype=np.float64))
-        way = self.way(what, z, weight is not None, how)
-        return way.compute(y, z, weight, denominator)
+        return way.compute(y, z, how)
 
-    def fits(self, target: tuple[int, ...], prediction: tuple[int, ...]) -> bool:
+    def fits(self, target: Shape, prediction: Shape) -> bool:
         """Say whether shapes go together: a target per item, or per row."""
         raise NotImplementedError
 
@@ -84,25 +237,35 @@ class Plain:
         """Return the target as it is computed with, or None."""
         raise NotImplementedError
 
-    def way(self, what: str, z: Any, weighted: bool, how: Options) -> Any:
-        """Return how calls of one kind are computed, given a prediction of theirs."""
-        raise NotImplementedError
+    def way(self, what: str, dtype: Any, shape: Shape, how: Options) -> Way | None:
+        """Return how calls of one kind are computed; None where they ask for more.
 
-    def takes(self, how: Options) -> bool:
-        """Say whether the options of a call ask for nothing more."""
-        return (
-            how.mask is None and how.reduction in IN_ONE_PASS and how.check in _CHECKS
-        )
+        Parameters
+        ----------
+        what, how
+            As for `compute`.
+        dtype, shape
+            Those of the prediction.
+        """
+        key = (
+            what, dtype, how.reduction, how.check,
+            how.sample_weight is not None, how.mask is not None,
+            shape[-1] if self.labels else 0,
+        )  # fmt: skip
+        way: Way | None = self.ways.get(key)
+        if way is None and (
+            dtype in _FLOATS and how.reduction in IN_ONE_PASS and how.check in _CHECKS
+        ):
+            way = self.ways[key] = self.kind(self.loss, *key)
+        return way
 
 
 class PlainItems(Plain):
     """The same of a pointwise loss."""
 
-    def __init__(self, loss: Loss) -> None:
-        super().__init__(loss)
-        self.bounded = loss.target.bounded or loss.prediction.bounded
+    kind = _WayOfItems
 
-    def fits(self, target: tuple[int, ...], prediction: tuple[int, ...]) -> bool:
+    def fits(self, target: Shape, prediction: Shape) -> bool:
         """Say whether shapes go together."""
         return target == prediction and len(target) > 0
 
@@ -111,133 +274,6 @@ class PlainItems(Plain):
         if y.dtype == z.dtype:
             return y
         return y.astype(z.dtype) if y.dtype.kind in "iub" else None
-
-    def way(self, what: str, z: Any, weighted: bool, how: Options) -> _WayOfItems:
-        """Return how calls of one kind are computed, given a prediction of theirs."""
-        key = what, z.dtype, weighted, self.bounded and how.check != "off"
-        way: _WayOfItems | None = self.ways.get(key)
-        if way is None:
-            way = self.ways[key] = _WayOfItems(self.loss, *key)
-        return way
-
-
-class Way:
-    """How plain calls of one kind are computed: by a kernel, where there are any.
-
-    Parameters
-    ----------
-    what : {"value", "value_and_grad"}
-        What is returned.
-    dtype : dtype
-        That of the prediction.
-    """
-
-    def __init__(self, what: str, dtype: Any) -> None:
-        self.scalar = dtype.type
-        self.graded = what == "value_and_grad"
-        self._kernel: Any = None
-
-    def load(self) -> Any:
-        """Return a kernel of `lossary.kernels.small`."""
-        raise NotImplementedError
-
-    def trusts(self, z: Any) -> bool:
-        """Say whether a kernel sees all that may be wrong with values like these."""
-        raise NotImplementedError
-
-    @property
-    def kernel(self) -> Any:
-        """The kernel, or None where none can be compiled."""
-        if self._kernel is None and kernels.available():
-            self._kernel = self.load()
-        return self._kernel
-
-    def compiled(self, kernel: Any, arrays: list[Any], denominator: Any) -> Any:
-        """Compute a call of some arrays, the prediction the second of them."""
-        gradient = None
-        if self.graded:
-            gradient = np.empty(arrays[1].shape, self.scalar)
-            arrays.append(gradient)
-        total = kernel(arrays, 1 / denominator)
-        if total is None:
-            return None
-        value = self.number(total / denominator)
-        return (value, gradient) if self.graded else value
-
-    def number(self, value: float) -> Any:
-        """Return a number of the dtype; an infinity is a result, not an accident."""
-        if -_SAFE < value < _SAFE:
-            return self.scalar(value)
-        with np.errstate(all="ignore"):
-            return self.scalar(value)
-
-
-class _WayOfItems(Way):
-    """The same of a pointwise loss: without a kernel, in NumPy."""
-
-    def __init__(
-        self, loss: Loss, what: str, dtype: Any, weighted: bool, check: bool
-    ) -> None:
-        super().__init__(what, dtype)
-        formula = loss.formula
-        self.call = formula, loss.params, what, dtype, weighted
-        nodes = (formula.value, *([formula.gradient] if self.graded else []))
-        arguments = (*formula.inputs, *formula.params)
-        self.run = library("numpy").run_all(nodes, arguments)
-        self.kinds = [
-            kind if check and kind.bounded else None
-            for kind in (loss.target, loss.prediction)
-        ]
-        self.ranges = tuple(k and k.interval(dtype.itemsize) for k in self.kinds)
-        seen = zip(self.kinds, self.ranges, strict=True)
-        self.unseen = [None if interval else kind for kind, interval in seen]
-        self.seen = not any(self.unseen)
-
-    def compute(self, y: Any, z: Any, weight: Any, denominator: Any) -> Any:
-        """Compute a call; None where a value may be illegal."""
-        kernel = self.kernel
-        if kernel is None:
-            legal = _legal(self.kinds, (y, z))
-            return self._interpreted(y, z, weight, denominator) if legal else None
-        if not (self.seen or _legal(self.unseen, (y, z))):
-            return None
-        arrays = [y, z] if weight is None else [y, z, weight]
-        return self.compiled(kernel, arrays, denominator)
-
-    def load(self) -> Any:
-        """Return the kernel."""
-        return fused.small_kernel("SmallKernel", *self.call, self.ranges)
-
-    def trusts(self, z: Any) -> bool:
-        """Say whether the kernel compares target and prediction with their ranges."""
-        return self.seen
-
-    def _interpreted(self, y: Any, z: Any, weight: Any, denominator: Any) -> Any:
-        with np.errstate(all="ignore"):
-            found = self.run(y, z, *self.call[1])
-            items, slopes = found if self.graded else (found, None)
-            if weight is not None:
-                items = items * weight
-            total = np.add.reduce(items, axis=None, dtype=np.float64)
-            value = self.scalar(total / denominator)
-            if not self.graded:
-                return value
-            if weight is not None:
-                slopes = slopes * weight
-            return value, slopes * (1 / denominator)
-
-
-def _positive(weight: Any, shape: tuple[int, ...], dtype: Any) -> Any:
-    """Return weights, one per item, if all are sure to count."""
-    if type(weight) is not np.ndarray or weight.shape != shape:
-        return None
-    if weight.dtype != dtype:
-        if weight.dtype.kind not in "iuf":
-            return None
-        weight = weight.astype(dtype)
-    low = np.minimum.reduce(weight, axis=None)
-    high = np.maximum.reduce(weight, axis=None)
-    return weight if low > 0 and high < np.inf else None
 
 
 def _legal(kinds: list[Kind | None], arrays: tuple[Any, Any]) -> bool:

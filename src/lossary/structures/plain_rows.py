@@ -1,34 +1,59 @@
-"""The commonest call of losses over classes, made ready: class numbers that all count.
+"""The commonest calls of losses over classes, made ready: small arrays, class numbers.
 
-A compiled kernel is what makes it quick; where there is none, calls are left to the
+A compiled kernel is what makes them quick; where there is none, calls are left to the
 loss itself.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from ctypes import c_double, c_float
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lossary.arrays import fused
-from lossary.batch import Options
-from lossary.structures.plain import Plain, Way
+from lossary.structures.plain import Plain, Shape, Way
 
 if TYPE_CHECKING:
     from lossary.loss import Loss
+
+
+class _WayOfRows(Way):
+    """How such calls are computed for one number of classes."""
+
+    def __init__(self, loss: Loss, *kind: Any) -> None:
+        super().__init__(loss, *kind)
+        self.real: Any = c_float if self.dtype.itemsize == 4 else c_double
+        self.few: Any = self.real * min(self.classes, 8)
+
+    def load(self) -> Any:
+        """Return the kernel, which checks the class numbers."""
+        return fused.small_kernel("of_rows", *self.call, self.classes)
+
+    def at(self, items: int, places: Sequence[int], count: float) -> float | None:
+        """Compute a call of contiguous arrays, given where they begin."""
+        if self.check:  # where no score is negative, they may be probabilities
+            scores = self.few.from_address(places[1])
+            if not min(scores[:]) < 0:
+                scores = (self.real * (items * self.classes)).from_address(places[1])
+                if not min(scores[:]) < 0:
+                    return None
+        return super().at(items, places, count)
 
 
 class PlainRows(Plain):
     """A loss of rows of logits, ready for small arrays and class numbers."""
 
     labels = True
+    kind = _WayOfRows
 
     def __init__(self, loss: Loss) -> None:
         super().__init__(loss)
         structure = loss.structure
         self.indexed = any(map(structure.indexed, structure.signatures))
 
-    def fits(self, target: tuple[int, ...], prediction: tuple[int, ...]) -> bool:
+    def fits(self, target: Shape, prediction: Shape) -> bool:
         """Say whether shapes go together."""
         if len(prediction) < 2 or prediction[-1] < 2:
             return False
@@ -37,44 +62,3 @@ class PlainRows(Plain):
     def target(self, y: Any, z: Any) -> Any:
         """Return the class numbers as the kernel reads them, if they are some."""
         return y.astype(np.int64, copy=False) if y.dtype.kind in "iu" else None
-
-    def way(self, what: str, z: Any, weighted: bool, how: Options) -> _WayOfRows:
-        """Return how calls of one kind are computed, given a prediction of theirs."""
-        key = what, z.dtype, z.shape[-1], weighted, how.check != "off"
-        way: _WayOfRows | None = self.ways.get(key)
-        if way is None:
-            way = self.ways[key] = _WayOfRows(self.loss, *key)
-        return way
-
-
-class _WayOfRows(Way):
-    """How such calls are computed for one number of classes."""
-
-    def __init__(
-        self,
-        loss: Loss,
-        what: str,
-        dtype: Any,
-        classes: int,
-        weighted: bool,
-        check: bool,
-    ) -> None:
-        super().__init__(what, dtype)
-        self.call = loss.formula, loss.params, what, dtype, classes, weighted
-        self.check = check
-
-    def load(self) -> Any:
-        """Return the kernel, which checks the class numbers."""
-        return fused.small_kernel("SmallRows", *self.call)
-
-    def trusts(self, z: Any) -> bool:
-        """Say whether these are no rows of probabilities: where one is negative."""
-        return not self.check or bool(np.minimum.reduce(z, axis=None) < 0)
-
-    def compute(self, y: Any, z: Any, weight: Any, denominator: Any) -> Any:
-        """Compute a call; None without a kernel, or where a value may be illegal."""
-        kernel = self.kernel
-        if kernel is None or not self.trusts(z):
-            return None
-        arrays = [y, z] if weight is None else [y, z, weight]
-        return self.compiled(kernel, arrays, denominator)

@@ -77,11 +77,13 @@ class Rowwise(ItemStructure):
         found = []
         lib, counting = batch.lib, batch.counting
         every = loss.form == "class_probability"
-        target = lib.concrete(batch.y)
-        scores = lib.concrete(batch.z if every else lib.in_reach(batch.z))
+        labels = batch.signature == LABELS
+        target = lib.concrete(batch.y if labels else batch.wide(batch.y))
+        scores = batch.z if every else lib.in_reach(batch.z)
+        scores = lib.concrete(batch.wide(scores))
         if target is None or scores is None or not scores.size:
             return []
-        if batch.signature == LABELS:
+        if labels:
             found.append(bad_labels(target, scores.shape[-1], counting))
         else:
             found.append(bad_sums("y_true", target, counting))

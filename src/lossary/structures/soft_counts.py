@@ -10,7 +10,7 @@ from lossary.arrays import Library, library_of, record
 from lossary.batch import Batch
 from lossary.expr.derivative import derivative
 from lossary.expr.formula import Formula
-from lossary.expr.graph import apply, symbol
+from lossary.expr.graph import Node, apply, symbol
 from lossary.loss import Loss
 from lossary.reduction import quotient
 from lossary.structures.items import into
@@ -46,30 +46,34 @@ class Counts:
         """Return the loss of the merged counts, averaged over classes."""
         lib = library_of(self.overlap)
         counts = self.overlap, self.target, self.prediction
-        losses, some = losses_of(self.loss, lib, counts)
+        losses, some, _ = losses_of(self.loss, lib, counts)
         return quotient(lib.total(losses), lib.total(some), empty)
 
 
-def losses_of(loss: Loss, lib: Library, counts: Triple) -> tuple[Any, Any]:
-    """Return a loss per count, and 1 where there is anything to overlap, else 0."""
-    losses = of_counts(loss, lib, counts)
-    some = lib.cast((counts[1] + counts[2]) != 0, losses.dtype)
-    return losses, some
+def losses_of(
+    loss: Loss, lib: Library, counts: Triple, *names: tuple[str, ...]
+) -> tuple[Any, Any, tuple[Any, ...]]:
+    """Return a loss per item, whether there is anything to overlap, and derivatives.
 
-
-def of_counts(loss: Loss, lib: Library, counts: Triple, *names: str) -> Any:
-    """Return the loss of each item, or a partial derivative in the counts named.
-
-    It is 0 where there is nothing to overlap.
+    Losses and their derivatives, in the counts of some names, are 0 where there is
+    nothing; of whether there is, 1 means yes.
     """
     xp, formula = lib.namespace(counts[0]), loss.formula
-    node = formula.value
+    some, one = (counts[1] + counts[2]) != 0, xp.ones_like(counts[0])
+    safe = [xp.where(some, c, one) for c in counts]
+
+    def found(node: Node) -> Any:
+        values = lib.elementwise(node, formula, loss.params)(*safe)
+        return xp.where(some, values, xp.zeros_like(values))
+
+    losses, *derived = (found(_derivative(formula.value, of)) for of in ((), *names))
+    return losses, lib.cast(some, losses.dtype), tuple(derived)
+
+
+def _derivative(node: Node, names: tuple[str, ...]) -> Node:
     for name in names:
         node = derivative(node, symbol(name))
-    some = (counts[1] + counts[2]) != 0
-    safe = (xp.where(some, c, xp.ones_like(c)) for c in counts)
-    found = lib.elementwise(node, formula, loss.params)(*safe)
-    return xp.where(some, found, xp.zeros_like(found))
+    return node
 
 
 class Counter(Protocol):

@@ -22,7 +22,7 @@ POINTERS = {
 }  # fmt: skip
 SWITCHES = {"WEIGHTED": True, "KEPT": True, "SCALED": True, "WRITTEN": True}
 OF_ITEMS = SWITCHES | {"LIMITED": True, "BLOCK": pointwise.BLOCK}
-OF_ROWS = SWITCHES | {"ROWS": 1, "BLOCK": rows.WIDEST}
+OF_ROWS = SWITCHES | {"SAVED": True, "RESUMED": False}
 NAMED, SHARED = OF_ROWS | {"LABELLED": True}, OF_ROWS | {"LABELLED": False}
 
 KERNELS: dict[str, tuple[Any, Any, tuple[str, ...], dict[str, Any]]] = {
@@ -31,6 +31,8 @@ KERNELS: dict[str, tuple[Any, Any, tuple[str, ...], dict[str, Any]]] = {
         pointwise, ls.binary_cross_entropy, ("grad_and_hess",), {"BLOCK": 1024}
     ),
     "labels": (labels, ls.focal(gamma=1.5), (), NAMED),
+    "resumed labels": (labels, ls.focal, (), NAMED | {"RESUMED": True}),
+    "resumed shares": (distributions, ls.focal, (), SHARED | {"RESUMED": True}),
     "smoothed": (distributions, ls.cross_entropy, (), NAMED),
     "shares": (distributions, ls.kl_divergence, (), SHARED),
     "formula": (distributions, ls.focal(gamma=1.5), (), SHARED),
@@ -50,20 +52,26 @@ PLANS = [
 def instructions(card: int, kind: str, dtype: str) -> set[str]:
     """Return the instructions of a kernel with all it may have."""
     module, loss, wanted, constants = KERNELS[kind]
-    real = "float64" if dtype == "float64" else "float32"
+    real, options = "float64" if dtype == "float64" else "float32", {}
+    if module is not pointwise:
+        tile, block, options["num_warps"] = rows.shape(module, real, 1 << 20)
+        constants = constants | {"ROWS": tile, "BLOCK": block}
     kernel = load(module.printed(loss.formula, *wanted, real), "kernel")
     types = dict.fromkeys(kernel.arg_names, "i32")
     types |= {name: POINTERS[dtype] for name in types if name.endswith("_at")}
     for name in ("scale_at", "numbers_at", "sums_at"):
         types |= {name: "*fp64"} if name in types else {}
     types |= {"keep_at": "*u8"} if "keep_at" in types else {}
+    types |= {"kept_at": "*fp64"} if "kept_at" in types else {}
     types |= {"target_at": "*i64"} if constants.get("LABELLED") else {}
     types |= dict.fromkeys(constants, "constexpr")
     whole = [["tt.divisibility", 16]]
     hints = {(i,): whole for i, t in enumerate(types.values()) if t != "constexpr"}
     source = ASTSource(kernel, types, constants, hints)
     target = GPUTarget("cuda", card, 32)
-    built = triton.compile(source, target=target, options={"enable_fp_fusion": False})
+    built = triton.compile(
+        source, target=target, options=options | {"enable_fp_fusion": False}
+    )
     assert built.asm["cubin"]
     return set(re.findall(r"^\s+(?:@%p\d+ )?([a-z][\w.]+)", built.asm["ptx"], re.M))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from inspect import unwrap
 
-import numpy as np
 import pytest
 import torch
 from laws.cases import POINTWISE, ROWWISE
@@ -32,11 +31,14 @@ def smoothing_of(loss):
 
 
 def items(loss, y, z):
-    """Return the loss of each item: what is written is the value, not the gradient."""
-    if loss.structure.name == "rowwise":
-        parts = (inputs(loss, y[i : i + 1], z[i : i + 1]) for i in range(len(y)))
-        return np.array([rows.run(part).numerator for part in parts])
+    """Return the loss of each item: what is written is the value, not the gradient.
+
+    Of rows it is what a program adds to the sum, where there is one for each.
+    """
     with pytest.MonkeyPatch.context() as patch:
+        if loss.structure.name == "rowwise":
+            patch.setattr(rows, "shape", lambda *_: (1, 4, 4))
+            return rows.launched(inputs(loss, y, z), 1.0, None)[0][0].numpy()
         patch.setattr(
             pointwise, "lowered", lambda f, what: 2 * call.lowered(f, "value")
         )

@@ -118,7 +118,7 @@ class Criterion(torch.nn.Module):
         if self.learning.names:
             return self.learning(y, z, self.raw, **options)
         if isinstance(self.loss, Combination):  # all terms in one step, if it is small
-            small = small_call(self.loss, "value", y, z, Options(**options))
+            small = small_call(self.loss, "value", y, z, Options(**options), {})
             if small is not None:
                 return small
         return self.loss(y, z, **options)

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from lossary.kernels.call import Compiled, Interval, address, run
+from lossary.kernels.call import Compiled, address, run
+from lossary.kernels.interval import Interval
 from lossary.kernels.llvm.lanes import KINDS, vector
 from lossary.kernels.llvm.machine import load
 from lossary.kernels.llvm.staging import line

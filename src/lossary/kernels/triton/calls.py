@@ -1,4 +1,4 @@
-"""What the calls of both kernels have in common: numbers on the card, and the start."""
+"""What the calls of all kernels have in common: inputs, sums, and the start."""
 
 from __future__ import annotations
 
@@ -10,12 +10,65 @@ from typing import Any
 
 import torch
 
+from lossary.expr.formula import Formula
 from lossary.expr.graph import Node
+from lossary.kernels.interval import Ranges
 from lossary.kernels.llvm.lanes import Type, Value
 from lossary.kernels.triton.values import NAMES, Body
 
 Scale = float | torch.Tensor
 """A factor of the gradient, or a tensor of one number on the card."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a kernel reads; tensors may be of any format, and are read as they are.
+
+    Attributes
+    ----------
+    formula
+        The loss of an item, or of a class, given its target and its log-odds.
+    params
+        Its parameters, in the formula's order.
+    y, z
+        Target and prediction. Of rows of classes, whose axis is the last, the target
+        is a class number per row, or a distribution over the classes per row.
+    weight, keep
+        A weight per item or row; True where it counts. What is not kept, or whose
+        weight is 0, is removed whatever it holds.
+    ranges
+        The legal targets and predictions of items, to be checked on the way.
+    smoothing
+        The share ε of a target that is spread evenly over all k classes: the formula
+        sees (1 - ε)·y + ε/k.
+    kept
+        What a pass over the same rows has kept of each, to spare a look at them.
+    """
+
+    formula: Formula
+    params: tuple[float, ...]
+    y: torch.Tensor
+    z: torch.Tensor
+    weight: torch.Tensor | None = None
+    keep: torch.Tensor | None = None
+    ranges: Ranges = (None, None)
+    smoothing: float = 0.0
+    kept: torch.Tensor | None = None
+
+    @property
+    def real(self) -> str:
+        """What is computed in: float64 of float64, and float32 of less."""
+        wide = torch.float64 in (self.y.dtype, self.z.dtype)
+        return "float64" if wide else "float32"
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the target is a class number per row."""
+        return self.y.ndim < self.z.ndim
+
+    def flat(self) -> tuple[torch.Tensor | None, ...]:
+        """Return target, prediction, weight and mask, each side by side in memory."""
+        return tuple(map(_flat, (self.y, self.z, self.weight, self.keep)))
 
 
 @dataclass(frozen=True)
@@ -28,21 +81,21 @@ class Totals:
         Σ w·l over the counted rows, in float64.
     outside
         Whether a counted value is not what the loss allows; None if nobody asked.
+    kept
+        What the gradient of each row needs, where a look at the row costs more.
     """
 
     numerator: torch.Tensor
     outside: torch.Tensor | None
+    kept: torch.Tensor | None = None
 
 
-def real_of(z: torch.Tensor) -> str:
-    """Name what a kernel computes in: float64 of float64, and float32 of less."""
-    return "float64" if z.dtype == torch.float64 else "float32"
-
-
-def uniform_blocks(body: Body, parts: Sequence[Node], kind: str) -> dict[Node, Value]:
+def uniform_blocks(
+    body: Body, parts: Sequence[Node], kind: str, first: int = 0
+) -> dict[Node, Value]:
     """Print the reading of what depends on parameters alone, as whole blocks."""
     known = {}
-    for i, part in enumerate(parts):
+    for i, part in enumerate(parts, first):
         number = f"tl.load(numbers_at + {i}).to({NAMES[kind]})"
         known[part] = body.emit(Type(kind), f"tl.broadcast_to({number}, {body.shape})")
     return known
@@ -63,8 +116,7 @@ def scale_on_card(scale: Scale, device: torch.device) -> torch.Tensor | None:
     return torch.full((), scale, dtype=torch.float64, device=device)
 
 
-def flat(x: torch.Tensor | None) -> torch.Tensor | None:
-    """Return the items side by side in memory, those of a mask as bytes."""
+def _flat(x: torch.Tensor | None) -> torch.Tensor | None:
     if x is None:
         return None
     x = x.detach().resolve_neg().contiguous().reshape(-1)

@@ -25,6 +25,8 @@ NAMES = {
     "i64": "tl.uint64",
 }
 
+_SIGNED = {"i32": "tl.int32", "i64": "tl.int64"}
+
 _OPERATORS = {
     "add": "{} + {}",
     "sub": "{} - {}",
@@ -117,8 +119,11 @@ class Block(Value):
         return self.function.call(name, *((b, a) if swapped else (a, b)))
 
     def _compare(self, floating: str, whole: str, other: Any) -> Value:
-        sign, other = _COMPARISONS[floating], self.like(other)
-        return self.function.emit(Type("i1"), f"{self.name} {sign} {other.name}")
+        a, b = self.name, self.like(other).name
+        if not self.type.floating:  # bits are compared as numbers that have a sign
+            kind = _SIGNED[self.type.kind]
+            a, b = (f"{x}.to({kind}, bitcast=True)" for x in (a, b))
+        return self.function.emit(Type("i1"), f"{a} {_COMPARISONS[floating]} {b}")
 
     def __neg__(self) -> Value:
         return self * -1.0  # Triton subtracts from 0, which loses -0
@@ -126,7 +131,7 @@ class Block(Value):
 
 def _literal(value: float, type: Type) -> str:
     if not type.floating:
-        return str(int(value))
+        return str(int(value) % 2 ** (8 * type.size))  # bits have no sign
     finite = abs(value) < float("inf")
     return repr(float(value)) if finite else f'float("{float(value)}")'
 
@@ -136,8 +141,24 @@ def indented(lines: Sequence[str]) -> str:
     return "\n".join(f"    {line}" for line in lines)
 
 
-def function(name: str, compute: Callable[[Value], Value], kind: str) -> str:
-    """Print a function of one argument from what computes it.
+Results = Value | Sequence[Value]
+
+
+def function(
+    name: str, compute: Callable[..., Results], kind: str, names: str = "x"
+) -> str:
+    """Print a function from what computes it.
+
+    Parameters
+    ----------
+    name
+        What it is called.
+    compute
+        Returns one value, or several, of values.
+    kind
+        The kind of its arguments.
+    names
+        Their names; constants have the shape of the first.
 
     Examples
     --------
@@ -148,7 +169,9 @@ def function(name: str, compute: Callable[[Value], Value], kind: str) -> str:
         return v0
     <BLANKLINE>
     """
-    body = Body("x.shape")
-    result = compute(Block(body, Type(kind), "x"))
-    head = f"@triton.jit\ndef {name}(x):\n{indented(body.lines)}\n"
-    return f"{head}    return {result.name}\n"
+    arguments = names.split()
+    body = Body(f"{arguments[0]}.shape")
+    found = compute(*(Block(body, Type(kind), argument) for argument in arguments))
+    results = [found] if isinstance(found, Value) else found
+    lines = [*body.lines, f"return {', '.join(x.name for x in results)}"]
+    return f"@triton.jit\ndef {name}({', '.join(arguments)}):\n{indented(lines)}\n"
