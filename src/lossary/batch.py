@@ -165,7 +165,8 @@ def prepare(
     if check != "off":
         batch.ranges = _check(loss, batch, check, riding=compiled)
         if compiled:
-            batch.complain = partial(_check, loss, replace(batch), check)
+            looked_at = replace(batch, compiled=False)
+            batch.complain = partial(_check, loss, looked_at, check)
     return batch if compiled else without_removed(loss, batch)
 
 

@@ -75,9 +75,7 @@ def specialised(
 
 
 @lru_cache(maxsize=256)
-def lowered(
-    formula: Formula, what: What | Literal["everything"]
-) -> tuple[Node, ...]:
+def lowered(formula: Formula, what: What | Literal["everything"]) -> tuple[Node, ...]:
     """Return the expressions that a kernel computes for each item."""
     roots = {
         "value": (formula.value,),

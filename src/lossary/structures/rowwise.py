@@ -83,9 +83,9 @@ class Rowwise(ItemStructure):
         scores = lib.concrete(batch.wide(scores))
         if target is None or scores is None or not scores.size:
             return []
-        if labels:
+        if labels and not (batch.compiled and target.dtype.kind in "iub"):
             found.append(bad_labels(target, scores.shape[-1], counting))
-        else:
+        elif not labels and not batch.compiled:
             found.append(bad_sums("y_true", target, counting))
         if loss.form == "class_probability":
             found.append(bad_sums("y_pred", scores, counting))

@@ -132,7 +132,8 @@ def value_and_grad(
     Returns
     -------
     Totals
-        ``outside`` says that a counted label names no class; its row costs NaN.
+        ``outside`` says that a counted label names no class, its row costs NaN; or
+        that a counted target is no distribution.
     numpy.ndarray
         The gradient in `z`.
     """
@@ -166,9 +167,6 @@ class _Call:
         labels = np.ndim(target) < z.ndim
         self.target = _target(labels, bool(smoothing))
         self.shares = 1 - smoothing, smoothing / self.classes
-        if smoothing and not labels:
-            kept, spread = self.shares
-            target = kept * np.asarray(target, z.dtype) + spread
         self.y = np.ascontiguousarray(target, np.int64 if labels else z.dtype)
         weight, keep = counting
         self.weight, self.keep = _flat(weight, z.dtype), _flat(keep, np.bool_)

@@ -7,7 +7,7 @@ from lossary.kernels.llvm.lanes import Type, Value, choose, vector
 from lossary.kernels.llvm.tiles import tile
 from lossary.kernels.llvm.walk import SIGNATURE
 from lossary.kernels.rows.columns import Columns, of_labels, of_shares, of_smoothed
-from lossary.kernels.rows.parts import Call, Variant
+from lossary.kernels.rows.parts import Call, Variant, added, no_share, no_whole, tree
 
 
 def printed(variant: Variant) -> str:
@@ -50,7 +50,8 @@ class _Rows:
         factor = self.scale if share is None else self.scale * share
         rows = Columns(self.call, self.known, z, factor)
         if self.variant.target == "distribution":
-            found = of_shares(rows, self._columns("targets", row, count, self.type))
+            y = self._distributions(row, count, counted)
+            found = of_shares(rows, y)
         else:
             label, known = self._label(row, count, counted)
             compute = of_labels if self.labelled else of_smoothed
@@ -70,6 +71,15 @@ class _Rows:
         part = tile(self.call[name], row, count, width, held, self.rooms[held])
         part.fetch()
         return part.load()
+
+    def _distributions(self, row: Value, count: Value, counted: Value) -> list[Value]:
+        """Return the targets of the rows, smoothed."""
+        y = self._columns("targets", row, count, self.type)
+        bad = no_whole(tree(y, added))
+        for share in y:
+            bad = bad | no_share(share)
+        self.call.complain(self.function.any(counted & bad))
+        return [self.call.softened(share) for share in y]
 
     def _label(self, row: Value, count: Value, counted: Value) -> tuple[Value, Value]:
         """Return the classes of the rows, and whether there are such classes."""

@@ -11,7 +11,7 @@ from lossary.expr.formula import Formula
 from lossary.expr.graph import Node, symbol
 from lossary.kernels.call import What, lowered
 from lossary.kernels.llvm.function import Function
-from lossary.kernels.llvm.lanes import INDEX, POINTER, Type, Value, choose, vector
+from lossary.kernels.llvm.lanes import INDEX, POINTER, Type, Value, choose, muladd, vector
 from lossary.kernels.log_loss import beside_log_loss, is_log_loss
 from lossary.kernels.spelling import computed, uniform
 
@@ -26,8 +26,11 @@ SIZES = SLOTS[:4]
 Size = TypeVar("Size", int, Value)
 
 REALS = ("scale", "kept", "spread")
-"""The numbers of a call, before the uniform values: of a smoothed label, y is `kept`
-at the true class, and `spread` more at every class."""
+"""The numbers of a call, before the uniform values: label smoothing leaves `kept` of
+a target, and adds `spread` to every class."""
+
+SUM_LIMIT = 1e-3
+"""How far from 1 the sum of a distribution may be: there may be better reasons."""
 
 WIDEST = 16
 """The lanes of the widest vector."""
@@ -149,8 +152,12 @@ class Call:
             return lambda y: []
         return lambda y: computed([lower(term)], {**known, self.y: y})
 
+    def softened(self, y: Value) -> Value:
+        """Return what label smoothing makes of a distribution."""
+        return muladd(y, self.real("kept", y.type), self.real("spread", y.type))
+
     def complain(self, condition: Value) -> None:
-        """Say that a counted label names no class, where a condition holds."""
+        """Say that a counted target is not legal, where a condition holds."""
         with self.function.when(condition):
             self.function.store(self.function.constant(1, Type("i8")), self["flag"])
 
@@ -187,6 +194,16 @@ def larger(a: Value, b: Value) -> Value:
 def below(x: Value) -> Value:
     """Return a difference from a maximum, which is not above 0; a NaN stays."""
     return choose(x > 0.0, 0.0, x)
+
+
+def no_share(y: Value) -> Value:
+    """Say that a number is no probability; NaN may be one."""
+    return (y < 0.0) | (y > 1.0)
+
+
+def no_whole(total: Value) -> Value:
+    """Say that a sum of probabilities is not 1."""
+    return abs(total - 1.0) > SUM_LIMIT
 
 
 def beside(e: Sequence[Value]) -> tuple[Value, Value]:

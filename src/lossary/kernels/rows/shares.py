@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from math import inf, nan
 from typing import ClassVar
 
 from lossary.kernels import vecmath
 from lossary.kernels.llvm.lanes import Type, Value, choose
-from lossary.kernels.rows.parts import Call, summed
+from lossary.kernels.rows.parts import Call, no_share, no_whole, summed
 from lossary.kernels.rows.walk import Rows
 from lossary.kernels.sizes import BLOCK
 from lossary.kernels.spelling import computed
@@ -17,11 +18,43 @@ Target = Callable[[Value, Value | None], Value]
 
 
 class _Shares(Rows):
+    def __init__(self, call: Call) -> None:
+        super().__init__(call)
+        self.given = self.vector()
+        self.bad = self.function.variable(
+            self.function.constant(False, self.type.of("i1"))
+        )
+
+    @contextmanager
+    def read_target(self, row: Value, r: Value) -> Iterator[Target]:
+        """Read the target of a row, and say whether it is no distribution."""
+        target = self.target(row, r)
+        if self.variant.target != "distribution":
+            yield target
+            return
+        place = self.place("targets", row)
+        self.given.set(0.0)
+        self.bad.set(False)
+
+        def watched(i: Value, live: Value | None) -> Value:
+            y = self.load(place, i, live)
+            self.given.set(self.given.get() + y)
+            self.bad.set(self.bad.get() | no_share(y))
+            return self._softened(y, live)
+
+        yield watched
+        bad = self.function.any(self.bad.get()) | no_whole(summed(self.given.get()))
+        self.call.complain(bad & self.counts(r))
+
+    def _softened(self, y: Value, live: Value | None) -> Value:
+        y = self.call.softened(y)
+        return y if live is None else choose(live, y, 0.0)
+
     def target(self, row: Value, r: Value) -> Target:
         """Return what reads the target of a vector of a row."""
         if self.variant.target == "distribution":
             place = self.place("targets", row)
-            return lambda i, live: self.load(place, i, live)
+            return lambda i, live: self._softened(self.load(place, i, live), live)
         label, known = self.label(row)
         self.call.complain(~known & self.counts(r))
         spread = choose(known, self.call.real("spread", Type(self.kind)), nan)
@@ -61,7 +94,10 @@ class LogLoss(_Shares):
 
     def scan(self, row: Value, r: Value) -> None:
         """Read a row, and keep Σ y and Σ y·(z - m)."""
-        target = self.target(row, r)
+        with self.read_target(row, r) as target:
+            self._scan(row, r, target)
+
+    def _scan(self, row: Value, r: Value, target: Target) -> None:
         whole, dot = self.number(), self.number()
         wholes, dots = self.vector(), self.vector()
 
@@ -135,7 +171,11 @@ class AnyFormula(_Shares):
 
     def scan(self, row: Value, r: Value) -> None:
         """Compute a row."""
-        scores, target = self.place("scores", row), self.target(row, r)
+        with self.read_target(row, r) as target:
+            self._scan(row, r, target)
+
+    def _scan(self, row: Value, r: Value, target: Target) -> None:
+        scores = self.place("scores", row)
         function, aside = self.function, self.aside(r)
         self.exponentials(r, scores, True)
         self.nothing_is_nan(r)
