@@ -221,3 +221,25 @@ def test_ten_million_terms_lose_nothing():
     exact = np.log(9 + np.exp(np.float64(np.float32(0.1))))
     totals = rows.total(ls.cross_entropy.formula, (), labels, z)
     assert totals.numerator == pytest.approx(len(z) * exact, rel=1e-7)
+
+
+@every_dtype
+@pytest.mark.parametrize("classes", [4, 40, 1100])
+@pytest.mark.parametrize("loss", [ls.cross_entropy, ls.focal], ids=repr)
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_what_is_no_distribution_is_told_where_it_counts(
+    smoothing, loss, classes, dtype
+):
+    shares, z = (x.astype(dtype) for x in data(classes, dtype)[1:])
+    kept = np.arange(len(z)) != 3
+    for spoil in (
+        lambda y: y * 1.01,
+        lambda y: y + np.eye(classes)[0] - np.eye(classes)[1],
+    ):
+        y = shares.copy()
+        told = {"smoothing": smoothing}
+        assert not rows.total(loss.formula, loss.params, y, z, **told).outside
+        y[3] = spoil(y[3])
+        assert rows.total(loss.formula, loss.params, y, z, **told).outside
+        told["keep"] = kept
+        assert not rows.total(loss.formula, loss.params, y, z, **told).outside

@@ -27,3 +27,14 @@ class Interval(NamedTuple):
 
 Ranges = tuple[Interval | None, Interval | None]
 """The legal targets and predictions; None where nothing is checked."""
+
+
+def sum_limit(itemsize: int) -> float:
+    """Return how far from 1 the sum of a distribution may be.
+
+    Parameters
+    ----------
+    itemsize
+        The bytes of a number: in half precision shares themselves are rounded.
+    """
+    return 1e-2 if itemsize < 4 else 1e-3

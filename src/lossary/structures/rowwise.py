@@ -23,6 +23,7 @@ from lossary.errors import ParameterError, some_rows
 from lossary.expr.formula import Formula
 from lossary.expr.graph import symbol
 from lossary.expr.untraced import Table
+from lossary.kernels.interval import sum_limit
 from lossary.kinds import Kind, kind
 from lossary.loss import Loss
 from lossary.ops import weighted
@@ -77,7 +78,7 @@ class Rowwise(ItemStructure):
         found = []
         lib, counting = batch.lib, batch.counting
         every = loss.form == "class_probability"
-        labels = batch.signature == LABELS
+        labels, limit = batch.signature == LABELS, sum_limit(lib.itemsize(batch.dtype))
         target = lib.concrete(batch.y if labels else batch.wide(batch.y))
         scores = batch.z if every else lib.in_reach(batch.z)
         scores = lib.concrete(batch.wide(scores))
@@ -86,9 +87,9 @@ class Rowwise(ItemStructure):
         if labels and not (batch.compiled and target.dtype.kind in "iub"):
             found.append(bad_labels(target, scores.shape[-1], counting))
         elif not labels and not batch.compiled:
-            found.append(bad_sums("y_true", target, counting))
+            found.append(bad_sums("y_true", target, counting, limit))
         if loss.form == "class_probability":
-            found.append(bad_sums("y_pred", scores, counting))
+            found.append(bad_sums("y_pred", scores, counting, limit))
         elif _on_simplex(scores):
             found.append(
                 "y_pred holds rows of probabilities, but logits are expected; pass "
@@ -312,11 +313,12 @@ def bad_labels(labels: np.ndarray, classes: int, counting: Any) -> str:
     )
 
 
-def bad_sums(argument: str, rows: np.ndarray, counting: Any) -> str:
-    """Say which counted rows are no distribution; "" for no row."""
+def bad_sums(
+    argument: str, rows: np.ndarray, counting: Any, limit: float = 1e-3
+) -> str:
+    """Say which counted rows do not sum to 1, but for a limit; "" for no row."""
     sums = rows.sum(axis=-1, dtype=np.float64)
-    tolerance = 1e-2 if rows.dtype.itemsize < 4 else 1e-3
-    bad = only_counted(np.asarray(abs(sums - 1) > tolerance), counting)
+    bad = only_counted(np.asarray(abs(sums - 1) > limit), counting)
     if not bad.any():
         return ""
     found = np.argwhere(bad)

@@ -158,6 +158,14 @@ def test_what_is_no_probability_is_reported(share):
     assert run(ls.cross_entropy, y, z)[0].outside
 
 
+def test_what_does_not_sum_to_one_is_reported_where_it_counts():
+    y, z = batch(5, 3)
+    y[4] *= 1.01
+    assert run(ls.cross_entropy, y, z)[0].outside
+    keep = torch.arange(5) < 4
+    assert not run(ls.cross_entropy, y, z, keep=keep)[0].outside
+
+
 @every_loss
 @pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
 def test_half_precision_is_computed_in_float32_and_may_go_over_the_scores(

@@ -10,8 +10,17 @@ from lossary.emit.lowering import lower
 from lossary.expr.formula import Formula
 from lossary.expr.graph import Node, symbol
 from lossary.kernels.call import What, lowered
+from lossary.kernels.interval import sum_limit
 from lossary.kernels.llvm.function import Function
-from lossary.kernels.llvm.lanes import INDEX, POINTER, Type, Value, choose, muladd, vector
+from lossary.kernels.llvm.lanes import (
+    INDEX,
+    POINTER,
+    Type,
+    Value,
+    choose,
+    muladd,
+    vector,
+)
 from lossary.kernels.log_loss import beside_log_loss, is_log_loss
 from lossary.kernels.spelling import computed, uniform
 
@@ -28,10 +37,6 @@ Size = TypeVar("Size", int, Value)
 REALS = ("scale", "kept", "spread")
 """The numbers of a call, before the uniform values: label smoothing leaves `kept` of
 a target, and adds `spread` to every class."""
-
-SUM_LIMIT = 1e-3
-"""How far from 1 the sum of a distribution may be: there may be better reasons."""
-
 WIDEST = 16
 """The lanes of the widest vector."""
 
@@ -203,7 +208,7 @@ def no_share(y: Value) -> Value:
 
 def no_whole(total: Value) -> Value:
     """Say that a sum of probabilities is not 1."""
-    return abs(total - 1.0) > SUM_LIMIT
+    return abs(total - 1.0) > sum_limit(total.type.size)
 
 
 def beside(e: Sequence[Value]) -> tuple[Value, Value]:

@@ -63,7 +63,10 @@ SCAN = f"""
     top = tl.full((ROWS,), float("-inf"), {{real}})
     rest = tl.full((ROWS,), 0.0, tl.float64)
     whole = tl.full((ROWS,), 0.0, tl.float64)
+    shares = tl.full((ROWS,), 0.0, tl.float64)
 {indent(READ, " " * 4)}
+        counted_share = tl.where(here, share_of, {{zero}}).to(tl.float64)
+        shares = shares + tl.sum(counted_share, axis=1)
         illegal = here & ((share_of < 0.0) | (share_of > 1.0))
         outside = outside + tl.sum(illegal.to(tl.int32), axis=1)
         higher = tl.maximum(top, tl.max(x, axis=1))
@@ -79,6 +82,8 @@ SCAN = f"""
 SCANNED = """
         top = higher
     rest = tl.where(top == {lowest}, float("nan"), rest)
+    off = tl.abs(shares - 1.0) > tl.load(numbers_at + 2)
+    outside = outside + (counted & off).to(tl.int32)
 """
 
 MASS = """

@@ -1,7 +1,8 @@
 """What the kernels of rows print alike: what they are called with, and how they begin.
 
-The numbers of a call are, of a smoothed label, what is kept at the true class and what
-every class has besides; then what depends on parameters alone.
+The numbers of a call are what label smoothing keeps of a target and what it adds to
+every class, how far from 1 the sum of a distribution may be, and what depends on
+parameters alone.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from textwrap import indent
 
 from lossary.kernels.triton.values import NAMES
 
-UNIFORM = 2
+UNIFORM = 3
 """Where the numbers begin that depend on parameters alone."""
 
 # A score at the maximum counts 1 even where both are infinite.

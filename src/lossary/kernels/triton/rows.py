@@ -15,6 +15,7 @@ import torch
 
 from lossary.expr.formula import Formula
 from lossary.kernels.call import evaluated, specialised
+from lossary.kernels.interval import sum_limit
 from lossary.kernels.triton import calls, distributions, labels
 from lossary.kernels.triton.calls import Inputs, Scale, Totals
 from lossary.kernels.triton.modules import load
@@ -68,7 +69,7 @@ def run(inputs: Inputs, scale: Scale = 1.0, out: torch.Tensor | None = None) -> 
     -------
     Totals
         ``outside`` says that a counted label names no class, in which case its row
-        costs NaN, or that a counted target is no probability.
+        costs NaN, or that a counted target is no distribution.
     """
     sums, kept = launched(inputs, scale, out)
     totals = sums.sum(1)
@@ -86,7 +87,8 @@ def launched(
     spread = inputs.smoothing / max(classes, 1)
     way = labels if inputs.labelled and not inputs.smoothing else distributions
     kernel, numbers = _planned(way, inputs.formula, inputs.params, inputs.real)
-    numbers = 1 - inputs.smoothing, spread, *numbers
+    limit = sum_limit(min(inputs.y.itemsize, z.itemsize))
+    numbers = 1 - inputs.smoothing, spread, limit, *numbers
     factor = calls.scale_on_card(scale, z.device)
     tile, block, warps = shape(way, inputs.real, classes)
     programs = -(-rows // tile)
