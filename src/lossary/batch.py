@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lossary.arrays import Library, library_of
+from lossary.arrays import Library, fused, library_of
 from lossary.errors import (
     DomainError,
     KindError,
@@ -81,13 +81,17 @@ class Batch:
 
 @dataclass(slots=True)
 class Options:
-    """How a call weighs, reduces and checks: its arguments of these names."""
+    """How a call weighs, reduces and checks: its arguments of these names.
+
+    `out` is where its gradient goes, if it says so.
+    """
 
     sample_weight: Any
     mask: Any
     reduction: str
     empty: str
     check: str
+    out: Any = None
 
 
 def with_arrays(loss: Loss, options: dict[str, Any]) -> tuple[Loss, tuple[Any, ...]]:
@@ -239,16 +243,19 @@ def counting_of(
     """Say which rows of a shape count, and how much, in the dtype of the work."""
     if sample_weight is None and mask is None:
         return Counting(lib, shape)
-    weight = keep = None
+    weight = keep = total = None
     axes = 0
     if sample_weight is not None:
         weight = _array(name, "sample_weight", lib, sample_weight, z)
         leading(name, "sample_weight", lib.shape(weight), shape)
         weight = lib.cast(weight, work)
-        _check_weight(name, lib, weight, check)
+        weighed = _weighed(name, lib, weight, check)
         axes = len(lib.shape(weight))
         weight = _expanded(name, "sample_weight", lib, weight, sizes)
-        keep = weight != 0
+        if weighed is None or weighed.counted < np.size(weight):
+            keep = weight != 0
+        if weighed is not None and mask is None and axes == len(sizes):
+            total = weighed.total
     if mask is not None:
         mask = _array(name, "mask", lib, mask, z)
         leading(name, "mask", lib.shape(mask), shape)
@@ -257,7 +264,7 @@ def counting_of(
         keep = kept if keep is None else keep & kept
     if isinstance(keep, np.ndarray) and keep.all():
         keep = None
-    return Counting(lib, shape, weight, keep, axes)
+    return Counting(lib, shape, weight, keep, axes, total)
 
 
 def _expanded(
@@ -293,16 +300,19 @@ def _where_kept(lib: Library, keep: Any, x: Any, harmless: int) -> Any:
 # -- checks of values -----------------------------------------------------------------
 
 
-def _check_weight(name: str, lib: Library, weight: Any, check: str) -> None:
+def _weighed(name: str, lib: Library, weight: Any, check: str) -> Any:
+    """Check weights; return what a kernel has found out about those of NumPy."""
+    weighed = fused.weighed(weight)
+    if weighed is not None and weighed.legal:
+        return weighed
     values = lib.concrete(weight) if check != "off" else None
     if values is None or not values.size:
-        return
-    if values.min() >= 0 and values.max() < np.inf:  # a NaN is neither
-        return
+        return None
     bad = ~(values >= 0) | (values == np.inf)
     if bad.any():
         _report(name, "sample_weight", bad, values, "finite numbers, at least 0",
                 "use weight 0 to leave a row out", check)  # fmt: skip
+    return None
 
 
 def _check(loss: Loss, batch: Batch, check: str, riding: bool = False) -> Ranges:

@@ -250,12 +250,9 @@ class Loss(Conversions):
         (1.0, array([1., 1.]))
         """
         checked_policy(reduction, empty)
-        if out is None:
-            how = Options(sample_weight, mask, reduction, empty, check)
-            if (
-                small := self._small("value_and_grad", y_true, y_pred, how)
-            ) is not None:
-                return small
+        how = Options(sample_weight, mask, reduction, empty, check, out)
+        if (small := self._small("value_and_grad", y_true, y_pred, how)) is not None:
+            return small
         batch = prepare(self, y_true, y_pred, sample_weight, mask, check, reduction)
         with batch.lib.quiet():
             return self.structure.value_and_grad(self, batch, reduction, empty, out)

@@ -115,7 +115,8 @@ class Counting:
     """Which items count, and how much: weights, kept rows, and what divides them.
 
     `weight` and `keep` have the items' shape, or are None where all count
-    alike; `weight_axes` is the number of axes that the caller's weights had.
+    alike; `weight_axes` is the number of axes that the caller's weights had, `total`
+    their sum over all items, where that is known.
     """
 
     lib: Library
@@ -123,6 +124,7 @@ class Counting:
     weight: Any = None
     keep: Any = None
     weight_axes: int = 0
+    total: float | None = None
 
     def counted(self, items: Any) -> Any:
         """Return w·l per item; a removed item is 0, whatever it held."""
@@ -153,6 +155,8 @@ class Counting:
         if self.keep is None and (self.weight is None or reduction != "mean"):
             return self.lib.count(like)
         if reduction == "mean" and self.weight is not None:
+            if self.total is not None:
+                return np.float64(self.total)
             return self.lib.total(self.weights(like))
         if isinstance(self.keep, np.ndarray):  # a tenth of the time of the sum
             return np.float64(np.count_nonzero(self.keep))

@@ -134,8 +134,6 @@ def test_removed_rows_hold_anything(labelled):
     clean, slopes = rows.value_and_grad(CROSS_ENTROPY, (), other[~gone], z[~gone],
                                         weight=w[~gone], scale=0.5)  # fmt: skip
     assert totals.numerator == pytest.approx(clean.numerator, rel=1e-13)
-    assert totals.denominator == clean.denominator == w[~gone].sum()
-    assert totals.count == (~gone).sum()
     assert not totals.outside
     assert not gradient[gone].any()
     assert np.array_equal(gradient[~gone], slopes)
@@ -164,7 +162,7 @@ def test_leading_axes_and_out():
     z, labels = rng.normal(size=(4, 5, 6)), rng.integers(0, 6, (4, 5))
     out = np.empty_like(z)
     totals, gradient = rows.value_and_grad(
-        CROSS_ENTROPY, (), labels, z, scale=lambda mass, count: 1 / mass, out=out
+        CROSS_ENTROPY, (), labels, z, scale=1 / 20, out=out
     )
     assert gradient is out
     flat = rows.total(CROSS_ENTROPY, (), labels.ravel(), z.reshape(20, 6))

@@ -58,6 +58,13 @@ def serves(kernel: str | None, z: Any) -> bool:
     return z.size >= COMPILED_FROM and kernels.available()
 
 
+def weighed(weight: Any) -> Any:
+    """Return what a kernel finds out about weights; None where none serves."""
+    if type(weight) is np.ndarray and serves("weights", weight):
+        return _module("weights").weigh(weight)
+    return None
+
+
 _SMOOTHED = "smoothed_rows"
 
 

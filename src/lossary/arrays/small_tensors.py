@@ -109,6 +109,7 @@ def small_call(
         or not _is_small(y, _BESIDE)
         or what == "grad_and_hess"
         or how.reduction == "none"
+        or how.out is not None
         or how.check == "warn"  # so that the warning points to the caller
     ):
         return None

@@ -20,9 +20,6 @@ from lossary.kernels.llvm.walk import FLAG
 from lossary.kernels.sizes import CHUNK
 from lossary.kernels.spelling import uniform
 
-Scale = float | Callable[[float, int], float]
-"""A factor of the gradient, or a function of Σw and the number of counted rows."""
-
 What = Literal["value", "value_and_grad", "grad_and_hess"]
 
 OUTPUTS: dict[str, int] = {"value": 0, "value_and_grad": 1, "grad_and_hess": 2}
@@ -39,17 +36,11 @@ class Totals:
     ----------
     numerator
         Σ w·l over the counted rows.
-    denominator
-        Σ w over the counted rows.
-    count
-        The number of counted rows: kept, and of a weight that is not 0.
     outside
         Whether a counted target or prediction lies outside its interval.
     """
 
     numerator: float
-    denominator: float
-    count: int
     outside: bool
 
 

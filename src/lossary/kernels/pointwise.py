@@ -19,7 +19,6 @@ from lossary.expr.graph import symbol
 from lossary.kernels.call import (
     OUTPUTS,
     Compiled,
-    Scale,
     Totals,
     What,
     lowered,
@@ -34,7 +33,7 @@ from lossary.kernels.llvm.machine import load
 from lossary.kernels.llvm.staging import line
 from lossary.kernels.llvm.walk import FLAG, SIGNATURE, constants, walk
 from lossary.kernels.spelling import computed, uniform
-from lossary.kernels.weights import prepared, reads, share, weigh
+from lossary.kernels.weights import prepared, reads, share
 
 
 @dataclass(frozen=True)
@@ -195,10 +194,8 @@ def total(
         What is legal, to be checked on the way.
     """
     arrays = _arrays(y, z, weight, keep)
-    denominator, count = weigh(weight, keep, arrays[1].size, arrays[1].dtype)
     ranges = y_range, z_range
-    numerator, outside = _run(formula, "value", params, arrays, (), 1.0, ranges)
-    return Totals(numerator, denominator, count, outside)
+    return Totals(*_run(formula, "value", params, arrays, (), 1.0, ranges))
 
 
 def value_and_grad(
@@ -209,7 +206,7 @@ def value_and_grad(
     *,
     weight: Any = None,
     keep: Any = None,
-    scale: Scale = 1.0,
+    scale: float = 1.0,
     out: Any = None,
     y_range: Interval | None = None,
     z_range: Interval | None = None,
@@ -221,20 +218,16 @@ def value_and_grad(
     formula, params, y, z, weight, keep, y_range, z_range
         As for `total`.
     scale
-        A number, or a function of Σw and the count that gives it.
+        The factor of the gradient.
     out
         Where the gradient goes: an array of the prediction's shape and dtype. Worth
         passing in a loop: fresh memory costs as much as the whole pass.
     """
     arrays = _arrays(y, z, weight, keep)
-    denominator, count = weigh(weight, keep, arrays[1].size, arrays[1].dtype)
-    factor = scale(denominator, count) if callable(scale) else scale
     out = np.empty(np.shape(z), arrays[1].dtype) if out is None else out
     ranges = y_range, z_range
-    numerator, outside = _run(
-        formula, "value_and_grad", params, arrays, (out,), factor, ranges
-    )
-    return Totals(numerator, denominator, count, outside), out
+    found = _run(formula, "value_and_grad", params, arrays, (out,), scale, ranges)
+    return Totals(*found), out
 
 
 def grad_and_hess(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from ctypes import (
+    CFUNCTYPE,
     PYFUNCTYPE,
     addressof,
     c_double,
@@ -76,6 +77,9 @@ class Small:
         Computes one call, given the number of items, the factor of the gradient, and
         where contiguous arrays begin: target, prediction, weight, mask, outputs, as
         there are. It returns a sum, or NaN if a value is not allowed.
+    unlocked
+        The same without the interpreter's lock, to let go of which takes longer than
+        the smallest calls do.
     """
 
     def __init__(
@@ -88,7 +92,7 @@ class Small:
         bound = pack(f"{layout.slots}q{layout.reals}d", *slots, *reals)
         self._kept = create_string_buffer(bound, len(bound)), kernel
         begins = _address(kernel), addressof(self._kept[0])
-        self.at: Callable[..., float] = partial(_entry(layout), *begins)
+        self.at, self.unlocked = (partial(f, *begins) for f in _entries(layout))
 
     def __call__(self, arrays: Sequence[np.ndarray[Any, Any]], scale: float) -> float:
         """Compute one call of contiguous arrays, as `at` does."""
@@ -100,15 +104,15 @@ def _address(function: Any) -> int:
 
 
 @lru_cache(maxsize=64)
-def _entry(layout: Layout) -> Callable[..., float]:
-    """Return a function of a kernel, what is bound, items, scale and addresses."""
-    function = PYFUNCTYPE(  # to let go of the interpreter's lock would take longer
-        c_double,
-        c_void_p, c_void_p, c_int64, c_double, *[c_void_p] * len(layout.places),
-    )  # fmt: skip
-    loaded = load(_printed(layout), "small")
-    call: Callable[..., float] = function(_address(loaded))
-    return call
+def _entries(layout: Layout) -> tuple[Callable[..., float], Callable[..., float]]:
+    """Return a function of a kernel, what is bound, items, scale and addresses.
+
+    The first keeps the interpreter's lock, the second does not.
+    """
+    arguments = c_void_p, c_void_p, c_int64, c_double, *[c_void_p] * len(layout.places)
+    place = _address(load(_printed(layout), "small"))
+    locked, unlocked = PYFUNCTYPE(c_double, *arguments), CFUNCTYPE(c_double, *arguments)
+    return locked(place), unlocked(place)
 
 
 def _printed(layout: Layout) -> str:

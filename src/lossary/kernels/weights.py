@@ -1,10 +1,10 @@
-"""The sum of weights, and the number of rows that count."""
+"""Weights: how kernels read them, their sum, and how many count."""
 
 from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -73,10 +73,33 @@ def planned(kind: str, weight: bool, keep: bool) -> Compiled:
     return load(function.text(), f"weights-{kind}")
 
 
-def weigh(weight: Weights, keep: Weights, items: int, dtype: Any) -> tuple[float, int]:
-    """Return Σw and the number of counted rows, in one pass over the weights."""
-    if weight is None and keep is None:
-        return float(items), items
-    kernel = planned(KINDS[dtype], weight is not None, keep is not None)
-    (total, count), _ = sweep(kernel, items, prepared(weight, keep, dtype), (), 2)
-    return total, int(count)
+class Weighed(NamedTuple):
+    """What one pass over weights finds out.
+
+    Attributes
+    ----------
+    total
+        Their sum.
+    counted
+        How many are not 0.
+    legal
+        Whether all are finite, and at least 0.
+    """
+
+    total: float
+    counted: int
+    legal: bool
+
+
+def weigh(weight: np.ndarray[Any, Any]) -> Weighed:
+    """Look at weights, float32 or float64, in one pass.
+
+    Examples
+    --------
+    >>> weigh(np.array([0.5, 0.0, 2.0]))
+    Weighed(total=2.5, counted=2, legal=True)
+    """
+    kernel = planned(KINDS[weight.dtype], True, False)
+    lines = prepared(weight, None, weight.dtype)
+    (total, count), illegal = sweep(kernel, weight.size, lines, (), 2)
+    return Weighed(total, int(count), not illegal)

@@ -97,7 +97,7 @@ class Call:
         hidden, weight, bias, of_rows = (
             None if x is None else self.lib.constant(x) for x in arrays
         )
-        counting = replace(self.counting, weight=of_rows)
+        counting = replace(self.counting, weight=of_rows, total=None)
         return replace(self, hidden=hidden, weight=weight, bias=bias, counting=counting)
 
     def projection(self, rows: RowLoss, memory: int | None) -> Projection:
@@ -257,6 +257,7 @@ def _check_class_weight(lib: Library, class_weight: Any, check: str) -> None:
 
 def _without(counting: Counting, keep: Any) -> None:
     """Leave more rows out."""
+    counting.total = None
     counting.keep = keep if counting.keep is None else counting.keep & keep
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _FLOATS = frozenset({np.dtype(np.float32), np.dtype(np.float64)})
 _CHECKS = ("raise", "off")
 _SAFE = 1e38  # no float32 overflows below it
+_LONG = 1 << 10  # losses that take long enough for other threads to go on meanwhile
 
 Shape = tuple[int, ...]
 
@@ -88,14 +89,17 @@ class Way:
     def compute(self, y: Any, z: Any, how: Options) -> Any:
         """Compute a call; None where a value may be illegal, or nothing is left."""
         if self.kernel is None:
-            return self.without_kernel(y, z)
+            few = z.size < fused.COMPILED_FROM
+            return self.without_kernel(y, z) if few and how.out is None else None
         arrays, count = [np.ascontiguousarray(y), np.ascontiguousarray(z)], y.size
         if self.shared:
             shares = self._shares(how, y.shape)
             if shares is None or not (count := self._divisor(shares)):
                 return None
             arrays += shares
-        outputs = [np.empty(z.shape, self.dtype) for _ in range(self.outputs)]
+        outputs = self._outputs(arrays, how.out, z.shape)
+        if outputs is None:
+            return None
         arrays += outputs
         value = self.at(y.size, [address(x) for x in arrays], count)
         if value is None:
@@ -104,6 +108,26 @@ class Way:
             return tuple(outputs)
         value = self.dtype.type(value)
         return (value, *outputs) if outputs else value
+
+    def _outputs(
+        self, arrays: list[Any], out: Any, shape: Shape
+    ) -> list[np.ndarray[Any, Any]] | None:
+        """Return contiguous arrays for what is written; None if that needs a look.
+
+        What may lie over the data is not written to: data are read again where a value
+        may be illegal.
+        """
+        if out is None:
+            return [np.empty(shape, self.dtype) for _ in range(self.outputs)]
+        if (
+            type(out) is not np.ndarray
+            or out.dtype != self.dtype
+            or out.shape != shape
+            or not (out.flags.c_contiguous and out.flags.writeable)
+            or any(np.may_share_memory(out, x) for x in arrays)
+        ):
+            return None
+        return [out]
 
     def at(self, items: int, places: Sequence[int], count: float) -> float | None:
         """Compute a call of contiguous arrays, given where they begin.
@@ -123,7 +147,8 @@ class Way:
             A number of the dtype, or nearly; None if a value may be illegal, or is NaN.
         """
         divisor = 1.0 if self.reduction == "sum" else count
-        value: float = self.kernel.at(items, 1 / divisor, *places) / divisor
+        kernel = self.kernel.at if items < _LONG else self.kernel.unlocked
+        value: float = kernel(items, 1 / divisor, *places) / divisor
         if -_SAFE < value < _SAFE:
             return value
         with np.errstate(all="ignore"):  # an infinity is a result, not an accident

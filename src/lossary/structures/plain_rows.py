@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from lossary.loss import Loss
 
 
+MOST = 1 << 11
+"""Classes of a small call: what it keeps of a row is on the stack."""
+
+
 class _WayOfRows(Way):
     """How such calls are computed for one number of classes."""
 
@@ -34,10 +38,10 @@ class _WayOfRows(Way):
     def at(self, items: int, places: Sequence[int], count: float) -> float | None:
         """Compute a call of contiguous arrays, given where they begin."""
         if self.check:  # where no score is negative, they may be probabilities
-            scores = self.few.from_address(places[1])
-            if not min(scores[:]) < 0:
-                scores = (self.real * (items * self.classes)).from_address(places[1])
-                if not min(scores[:]) < 0:
+            few = self.few.from_address(places[1])
+            if not min(few[:]) < 0:
+                every = (self.real * (items * self.classes)).from_address(places[1])
+                if not np.frombuffer(every, self.dtype).min() < 0:
                     return None
         return super().at(items, places, count)
 
@@ -55,7 +59,7 @@ class PlainRows(Plain):
 
     def fits(self, target: Shape, prediction: Shape) -> bool:
         """Say whether shapes go together."""
-        if len(prediction) < 2 or prediction[-1] < 2:
+        if len(prediction) < 2 or not 2 <= prediction[-1] <= MOST:
             return False
         return self.indexed and target == prediction[:-1]
 

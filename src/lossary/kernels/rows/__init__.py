@@ -21,7 +21,6 @@ from lossary.expr.formula import Formula
 from lossary.kernels import threads
 from lossary.kernels.call import (
     Compiled,
-    Scale,
     Totals,
     What,
     address,
@@ -34,7 +33,6 @@ from lossary.kernels.log_loss import is_log_loss
 from lossary.kernels.rows import lanes, scan
 from lossary.kernels.rows.parts import WIDEST, Variant
 from lossary.kernels.sizes import CHUNK
-from lossary.kernels.weights import weigh
 
 FEW = 32
 """Up to so many classes, a row takes one lane; beyond, it takes whole vectors."""
@@ -103,7 +101,7 @@ def value_and_grad(
     weight: Any = None,
     keep: Any = None,
     smoothing: float = 0.0,
-    scale: Scale = 1.0,
+    scale: float = 1.0,
     out: Any = None,
 ) -> tuple[Totals, Any]:
     """Add up the losses of the rows, and write scale·w·gradient.
@@ -124,7 +122,7 @@ def value_and_grad(
         The share ε of a target that is spread evenly over all k classes: the formula
         sees (1 - ε)·y + ε/k.
     scale
-        A number, or a function of Σw and the count that gives it.
+        The factor of the gradient.
     out
         Where the gradient goes: a contiguous array of the shape and dtype of `z`. It
         may be `z` itself.
@@ -176,16 +174,14 @@ class _Call:
         formula: Formula,
         what: What,
         params: Sequence[float],
-        scale: Scale,
+        scale: float,
         outputs: tuple[Any, ...],
     ) -> Totals:
         """Compute all rows."""
         given = self.weight is not None, self.keep is not None
         aim = self.target, KINDS[self.z.dtype], self.classes
         kernel, uniforms = planned(formula, what, tuple(params), *aim, *given)
-        denominator, count = weigh(self.weight, self.keep, self.rows, self.z.dtype)
-        factor = scale(denominator, count) if callable(scale) else scale
-        numbers = factor, *self.shares, *uniforms
+        numbers = scale, *self.shares, *uniforms
         reals = (c_double * len(numbers))(*numbers)
         chunk, step = chunk_of(self.classes), scan.step(self.classes)
         chunks = -(-self.rows // chunk)
@@ -200,7 +196,7 @@ class _Call:
             kernel((c_int64 * len(slots))(*slots), reals, start, stop)
 
         threads.run(part, chunks)
-        return Totals(float(sums.sum()), denominator, count, bool(flag[0]))
+        return Totals(float(sums.sum()), bool(flag[0]))
 
 
 def chunk_of(classes: int) -> int:

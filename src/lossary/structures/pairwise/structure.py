@@ -217,5 +217,5 @@ def _joined(parts: tuple[Batch, ...]) -> Batch:
         y=together([part.y for part in parts]),
         z=together([part.z for part in parts]),
         counting=replace(counting, shape=(n,), weight=weight, keep=keep,
-                         weight_axes=axes),
+                         weight_axes=axes, total=None),
     )  # fmt: skip
