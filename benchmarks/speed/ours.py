@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lossary.kernels import pointwise
+from lossary.kernels import pointwise, rows
 from speed.cases import VALUE, Case, drawn
 from speed.tasks import Task, first_answer
 
@@ -30,6 +30,9 @@ REUSED_FROM = 1 << 11
 """Items from which the gradient goes into an array that is there, as it pays."""
 
 
+KERNELS = {"pointwise": pointwise, "rowwise": rows}
+
+
 def task(case: Case, y: Any, z: Any) -> Task:
     """Return the computation of a case."""
     loss, out = case.loss, np.empty_like(z)
@@ -41,11 +44,9 @@ def task(case: Case, y: Any, z: Any) -> Task:
             lambda: loss.value_and_grad(y, z, **options),
             lambda result: (float(result[0]), result[1]),
         )
-    if loss.structure.name != "pointwise":
-        return Task(lambda: loss.grad_and_hess(y, z), lambda result: result)
     # Into arrays that are there: fresh memory costs more than the computation.
-    both = out, np.empty_like(z)
+    both, kernel = (out, np.empty_like(z)), KERNELS[loss.structure.name]
     return Task(
-        lambda: pointwise.grad_and_hess(loss.formula, loss.params, y, z, out=both),
+        lambda: kernel.grad_and_hess(loss.formula, loss.params, y, z, out=both),
         lambda result: result,
     )

@@ -141,16 +141,22 @@ def value_and_grad(
 
 
 def grad_and_hess(
-    formula: Formula, params: Sequence[float], target: Any, z: Any
+    formula: Formula,
+    params: Sequence[float],
+    target: Any,
+    z: Any,
+    *,
+    out: tuple[Any, Any] | None = None,
 ) -> tuple[Any, Any]:
     """Return gradient and diagonal curvature in the class scores, of class numbers.
 
-    Parameters are those of `value_and_grad`.
+    Parameters are those of `value_and_grad`; `out` is two arrays to fill.
     """
     call = _Call(target, z, (None, None), 0.0)
-    found = np.empty(call.z.shape, call.z.dtype), np.empty(call.z.shape, call.z.dtype)
-    call.run(formula, "grad_and_hess", params, 1.0, found)
-    return found
+    if out is None:
+        out = np.empty_like(call.z), np.empty_like(call.z)
+    call.run(formula, "grad_and_hess", params, 1.0, out)
+    return out
 
 
 class _Call:
