@@ -23,18 +23,24 @@ class OneStep(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, z: torch.Tensor, call: Any) -> Any:
         """Compute value and gradient."""
-        value, gradient = call.value_and_grad()
+        value, ctx.gradient = call.value_and_grad()
         ctx.call = call
-        ctx.save_for_backward(z, gradient)
+        ctx.save_for_backward(z)
         return value
 
     @staticmethod
     def backward(ctx: Any, upstream: torch.Tensor) -> Any:
         """Scale the gradient; where it is differentiated again, derive it anew."""
-        z, gradient = ctx.saved_tensors
+        (z,) = ctx.saved_tensors
         if torch.is_grad_enabled():
             (gradient,) = torch.autograd.grad(ctx.call.plain(z), z, create_graph=True)
-        return upstream * gradient, None
+            return upstream * gradient, None
+        gradient, ctx.gradient = ctx.gradient, None
+        if gradient is None:  # it has been given away, and is asked for once more
+            _, gradient = ctx.call.value_and_grad()
+        if is_transformed() or _is_batched(upstream):
+            return upstream * gradient, None
+        return gradient.mul_(upstream), None  # fresh memory would cost more than that
 
 
 # Past the look for functional transforms, which callers have taken.
@@ -88,6 +94,7 @@ def memory(x: torch.Tensor) -> np.ndarray:
     return x.numpy(force=True)
 
 
+_is_batched = torch._C._functorch.is_legacy_batchedtensor
 _functional_level = torch._C._functorch.maybe_current_level
 _watchers = torch._C._len_torch_dispatch_stack
 _tracing_state = torch._C._get_tracing_state
