@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from lossary.arrays.standard import SMALL
 from lossary.kernels import pointwise, rows
 from speed.cases import VALUE, Case, drawn
 from speed.tasks import Task, first_answer
@@ -44,6 +45,8 @@ def task(case: Case, y: Any, z: Any) -> Task:
             lambda: loss.value_and_grad(y, z, **options),
             lambda result: (float(result[0]), result[1]),
         )
+    if z.size <= SMALL:
+        return Task(lambda: loss.grad_and_hess(y, z), lambda result: result)
     # Into arrays that are there: fresh memory costs more than the computation.
     both, kernel = (out, np.empty_like(z)), KERNELS[loss.structure.name]
     return Task(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 
-from speed.cases import VALUE, Case
+from speed.cases import CURVED, VALUE, Case
 
 LARGE = 8_000_000
 """Items at which time is compared with the floor and with the promises by name."""
@@ -27,7 +27,34 @@ BY_NAME = {
 }
 """How many times slower a peer is to be: value + gradient, large, in float32."""
 
-REASONS: dict[tuple[str, str, str, str], str] = {}
+SMALL_CALL = "the call itself takes as long: 5 to 20 us in Python, one thread"
+ONE_BY_ONE = "bound by instructions, not by memory"
+
+REASONS: dict[tuple[str, str, str, str], str] = {
+    ("*", VALUE, "*", "NumPy"): SMALL_CALL,
+    ("siglip*", "*", "*", "*"): "the formula of a pair is array code, on one thread",
+    ("info_nce*", "*", "*", "*"): "its steps between the products are array code",
+    ("*", CURVED, "*", "NumPy"): SMALL_CALL,
+    (
+        "*",
+        CURVED,
+        "*",
+        "scikit-learn",
+    ): "the same bytes, as fast; small: the call itself",
+    ("*", "*", "*", "scikit-learn"): SMALL_CALL,
+    ("*, weights", "*", "*", "floor"): "weights are read twice: their sum comes first",
+    ("*, mask", "*", "*", "floor"): ONE_BY_ONE,
+    ("binary_focal", "*", "*", "floor"): "two functions and a division an item, and "
+    "products that follow from each other: bound by instructions",
+    ("general_robust", "*", "*", "floor"): "three roots and divisions an item",
+    ("cross_entropy, 2 *", "*", "*", "floor"): "an exponential, a logarithm and a "
+    "division for 16 bytes; a class number is 8 bytes more than the floor reads",
+    ("focal, *", "*", "*", "floor"): "a formula a row of few classes, with a logarithm "
+    "and two divisions, and in curvature in float64",
+    ("*smoothed*", "*", "*", "floor"): "a target is made of every class, twice",
+    ("kl_divergence*", "*", "*", "floor"): "an exponential and a logarithm an item",
+    ("cross_entropy, 1000 *", "*", "*", "PyTorch"): "PyTorch is as near to the floor",
+}
 """Why a promise is not kept, as far as it was found.
 
 The key is the case's name, what is computed, the dtype, and what it is compared with:

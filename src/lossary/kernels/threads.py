@@ -20,10 +20,11 @@ from lossary.kernels.limits import count as count
 # the last ones small: all end together, however late or slow a thread is.
 PARTS_PER_THREAD = 4
 
-# To wake a thread takes 5 to 100 µs. Of fewer items than these the first is timed,
-# and help is asked for only if the others would take longer than that.
+# To wake a thread takes 5 to 100 µs, and as long to have the interpreter back from it.
+# Of fewer items than these the first is timed, and help is asked for only if the others
+# would take longer than that.
 TIMED_BELOW = 16
-PAYS = 60e-6
+PAYS = 250e-6
 
 Task = Callable[[int, int], object]
 
