@@ -31,7 +31,6 @@ SMALL_CALL = "the call itself takes as long: 5 to 20 us in Python, one thread"
 ONE_BY_ONE = "bound by instructions, not by memory"
 
 REASONS: dict[tuple[str, str, str, str], str] = {
-    ("*", VALUE, "*", "NumPy"): SMALL_CALL,
     ("siglip*", "*", "*", "*"): "the formula of a pair is array code, on one thread",
     ("info_nce*", "*", "*", "*"): "its steps between the products are array code",
     ("*", CURVED, "*", "NumPy"): SMALL_CALL,
