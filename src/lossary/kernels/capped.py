@@ -186,7 +186,7 @@ class _Rows:
             x = self._load(scores, i, live, -inf)
             if self.variant.formulas:
                 x, _ = self._transformed(x)
-                self._store(x, seen, i, live)
+                self.function.store_some(x, seen, i, live)
             if sums:
                 x = x if live is None else x.chosen(live, x, x.like(-inf))
                 highest.set(larger(x, highest.get()))
@@ -230,7 +230,7 @@ class _Rows:
                 slope = slope + rate * vecmath.decay(below(seen - shift))
             if steep is not None:
                 slope = slope * steep
-            self._store(slope, scores, i, live)
+            self.function.store_some(slope, scores, i, live)
 
         sweep(function, function.constant(0), self.call["classes"], self.kind, body)
 
@@ -249,12 +249,4 @@ class _Rows:
     def _load(
         self, place: Value, i: Value, live: Value | None, fill: float = 0.0
     ) -> Value:
-        if live is None:
-            return self.function.load(place, self.type, i)
         return self.function.load_some(place, self.type, i, live, fill)
-
-    def _store(self, x: Value, place: Value, i: Value, live: Value | None) -> None:
-        if live is None:
-            self.function.store(x, place, i)
-        else:
-            self.function.store_some(x, place, i, live)

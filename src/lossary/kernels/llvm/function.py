@@ -164,9 +164,14 @@ class Function:
         self.line(f"store {value}, {place}, align {value.type.size}")
 
     def load_some(
-        self, pointer: Value, type: Type, index: Any, live: Value, fill: float
+        self, pointer: Value, type: Type, index: Any, live: Value | None, fill: float
     ) -> Value:
-        """Read the numbers of some lanes; the others hold `fill`, and no memory."""
+        """Read the numbers of some lanes; the others hold `fill`, and no memory.
+
+        Without a mask all lanes are read.
+        """
+        if live is None:
+            return self.load(pointer, type, index)
         arguments = f"i32 {type.size}, {live}, {type} {literal(fill, type)}"
         place = self.at(pointer, type.kind, index)
         name = f"@llvm.masked.load.{type.suffix}.p0"
@@ -175,8 +180,13 @@ class Function:
         ] = None
         return self.emit(type, f"call {type} {name}({place}, {arguments})")
 
-    def store_some(self, value: Value, pointer: Value, index: Any, live: Value) -> None:
-        """Write the numbers of some lanes."""
+    def store_some(
+        self, value: Value, pointer: Value, index: Any, live: Value | None
+    ) -> None:
+        """Write the numbers of some lanes; without a mask, of all."""
+        if live is None:
+            self.store(value, pointer, index)
+            return
         type = value.type
         place = self.at(pointer, type.kind, index)
         name = f"@llvm.masked.store.{type.suffix}.p0"

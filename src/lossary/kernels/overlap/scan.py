@@ -96,16 +96,7 @@ class _Scan:
     def _load(
         self, place: Value, i: Value, live: Value | None, type: Type | None = None
     ) -> Value:
-        type = type or self.type
-        if live is None:
-            return self.function.load(place, type, i)
-        return self.function.load_some(place, type, i, live, 0.0)
-
-    def _store(self, x: Value, place: Value, i: Value, live: Value | None) -> None:
-        if live is None:
-            self.function.store(x, place, i)
-        else:
-            self.function.store_some(x, place, i, live)
+        return self.function.load_some(place, type or self.type, i, live, 0.0)
 
     def _spread(self, x: Value) -> Value:
         return self.function.spread(x.to(self.kind), self.type.lanes)
@@ -240,7 +231,7 @@ class _Scan:
             found = slope(i, live)
             if self.variant.logits:
                 found = self._shares(seen, i, live) * (found - shift)
-            self._store(own * found, out, i, live)
+            self.function.store_some(own * found, out, i, live)
 
         self._sweep(body)
         with self._known(seen.label):

@@ -67,8 +67,8 @@ class Labels(Rows):
                 x = scale * function.load(aside, self.type, i)
                 if self.bends:
                     x, curvature = self._bent(r, x)
-                    self.store(curvature, second, i, live)
-                self.store(self.counted(x, r), out, i, live)
+                    self.function.store_some(curvature, second, i, live)
+                self.function.store_some(self.counted(x, r), out, i, live)
 
             self.sweep(start, body)
         label, known = self.label(row)

@@ -150,7 +150,7 @@ class LogLoss(_Shares):
                 p = e * inverse
                 at_top = (whole - y) * p - y * miss
                 x = scale * choose((e == 1.0) & leading, at_top, whole * p - y)
-                self.store(self.counted(x, r), out, i, live)
+                self.function.store_some(self.counted(x, r), out, i, live)
 
             self.sweep(start, body)
 
@@ -236,6 +236,8 @@ class AnyFormula(_Shares):
             def body(i: Value, live: Value | None) -> None:
                 a, e = load(self.slopes, self.type, i), load(aside, self.type, i)
                 p, b = e * inverse, self._ratio(r, a, e)
-                self.store(self.counted(scale * (a - p * (whole - b)), r), out, i, live)
+                self.function.store_some(
+                    self.counted(scale * (a - p * (whole - b)), r), out, i, live
+                )
 
             self.sweep(start, body)

@@ -125,16 +125,7 @@ class Rows:
         self, place: Value, i: Value, live: Value | None, fill: float = 0.0
     ) -> Value:
         """Read a vector of a row."""
-        if live is None:
-            return self.function.load(place, self.type, i)
         return self.function.load_some(place, self.type, i, live, fill)
-
-    def store(self, x: Value, place: Value, i: Value, live: Value | None) -> None:
-        """Write a vector of a row."""
-        if live is None:
-            self.function.store(x, place, i)
-        else:
-            self.function.store_some(x, place, i, live)
 
     def counted(self, x: Value, r: Value) -> Value:
         """Return a part of a gradient, 0 in a row that is removed."""
