@@ -167,7 +167,7 @@ def prepare(
     if beside:
         batch.beside = _beside(loss, lib, z, beside, check)
     if check != "off":
-        batch.ranges = _check(loss, batch, check, riding=compiled)
+        batch.ranges = _check(loss, batch, check)
         if compiled:
             looked_at = replace(batch, compiled=False)
             batch.complain = partial(_check, loss, looked_at, check)
@@ -315,9 +315,9 @@ def _weighed(name: str, lib: Library, weight: Any, check: str) -> Any:
     return None
 
 
-def _check(loss: Loss, batch: Batch, check: str, riding: bool = False) -> Ranges:
+def _check(loss: Loss, batch: Batch, check: str) -> Ranges:
     """Check the values, and return the intervals that are left to a kernel."""
-    lib, left = batch.lib, []
+    lib, riding, left = batch.lib, batch.compiled, []
     target, prediction = loss.structure.kinds(loss, batch.signature)
     sides = (("y_true", target, batch.y), ("y_pred", prediction, batch.z))
     for argument, kind, array in sides:

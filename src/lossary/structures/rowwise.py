@@ -79,15 +79,18 @@ class Rowwise(ItemStructure):
         lib, counting = batch.lib, batch.counting
         every = loss.form == "class_probability"
         labels, limit = batch.signature == LABELS, sum_limit(lib.itemsize(batch.dtype))
-        target = lib.concrete(batch.y if labels else batch.wide(batch.y))
         scores = batch.z if every else lib.in_reach(batch.z)
         scores = lib.concrete(batch.wide(scores))
-        if target is None or scores is None or not scores.size:
+        if scores is None or not scores.size:
             return []
-        if labels and not (batch.compiled and target.dtype.kind in "iub"):
-            found.append(bad_labels(target, scores.shape[-1], counting))
-        elif not labels and not batch.compiled:
-            found.append(bad_sums("y_true", target, counting, limit))
+        if labels or not batch.compiled:  # a kernel looks at distributions itself
+            target = lib.concrete(batch.y if labels else batch.wide(batch.y))
+            if target is None:
+                return []
+            if not labels:
+                found.append(bad_sums("y_true", target, counting, limit))
+            elif not (batch.compiled and target.dtype.kind in "iub"):
+                found.append(bad_labels(target, scores.shape[-1], counting))
         if loss.form == "class_probability":
             found.append(bad_sums("y_pred", scores, counting, limit))
         elif _on_simplex(scores):
