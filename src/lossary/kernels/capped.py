@@ -205,7 +205,7 @@ class _Rows:
 
         def body(i: Value, live: Value | None) -> None:
             x = self._load(seen, i, live, -inf)
-            part.set(part.get() + vecmath.decay(below(x - shift)))
+            part.set(part.get() + vecmath.fall(below(x - shift)))
 
         with function.loop(0, self.call["classes"], BLOCK) as start:
             part.set(0.0)
@@ -227,7 +227,7 @@ class _Rows:
             x, slope = (self._load(place, i, live) for place in (scores, gradient))
             seen, steep = self._transformed(x) if variant.formulas else (x, None)
             if variant.sums:
-                slope = slope + rate * vecmath.decay(below(seen - shift))
+                slope = slope + rate * vecmath.fall(below(seen - shift))
             if steep is not None:
                 slope = slope * steep
             self.function.store_some(slope, scores, i, live)

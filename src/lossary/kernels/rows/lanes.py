@@ -79,7 +79,7 @@ class _Rows:
         for share in y:
             bad = bad | no_share(share)
         self.call.complain(self.function.any(counted & bad))
-        return [self.call.softened(share) for share in y]
+        return list(map(self.call.softened(self.type), y))
 
     def _label(self, row: Value, count: Value, counted: Value) -> tuple[Value, Value]:
         """Return the classes of the rows, and whether there are such classes."""

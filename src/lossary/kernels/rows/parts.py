@@ -37,6 +37,7 @@ Size = TypeVar("Size", int, Value)
 REALS = ("scale", "kept", "spread")
 """The numbers of a call, before the uniform values: label smoothing leaves `kept` of
 a target, and adds `spread` to every class."""
+
 WIDEST = 16
 """The lanes of the widest vector."""
 
@@ -157,9 +158,13 @@ class Call:
             return lambda y: []
         return lambda y: computed([lower(term)], {**known, self.y: y})
 
-    def softened(self, y: Value) -> Value:
-        """Return what label smoothing makes of a distribution."""
-        return muladd(y, self.real("kept", y.type), self.real("spread", y.type))
+    def softened(self, type: Type) -> Callable[[Value], Value]:
+        """Return what prints what label smoothing makes of a distribution.
+
+        Its numbers are read here, once for all rows.
+        """
+        kept, spread = self.real("kept", type), self.real("spread", type)
+        return lambda y: muladd(y, kept, spread)
 
     def complain(self, condition: Value) -> None:
         """Say that a counted target is not legal, where a condition holds."""

@@ -20,6 +20,7 @@ Target = Callable[[Value, Value | None], Value]
 class _Shares(Rows):
     def __init__(self, call: Call) -> None:
         super().__init__(call)
+        self.softened = call.softened(self.type)
         self.given = self.vector()
         self.bad = self.function.variable(
             self.function.constant(False, self.type.of("i1"))
@@ -47,7 +48,7 @@ class _Shares(Rows):
         self.call.complain(bad & self.counts(r))
 
     def _softened(self, y: Value, live: Value | None) -> Value:
-        y = self.call.softened(y)
+        y = self.softened(y)
         return y if live is None else choose(live, y, 0.0)
 
     def target(self, row: Value, r: Value) -> Target:
